@@ -1,0 +1,59 @@
+"""The `edgecolor` command: one small file per subcommand, wired here. Errors are one line on stderr, exit status 2."""
+
+import importlib
+import sys
+
+import typer
+
+from edgecolor.errors import EdgeColorError
+
+COMMANDS = ("colorize", "models", "doctor", "train", "fit_tokens", "evaluate", "export")
+
+app = typer.Typer(
+    name="edgecolor",
+    help="Colorize black-and-white video files and pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _name in COMMANDS:
+    importlib.import_module(f"edgecolor.cli.{_name}").register(app)
+
+# typer carries click inside itself in newer releases and beside itself in older ones; this class is right in both.
+_ClickError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_NoArgs = "NoArgsIsHelpError"
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from edgecolor import __version__
+
+        print(f"edgecolor {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, with 2 for anything the user can mend, with 130 when interrupted."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except EdgeColorError as error:
+        _fail(str(error))
+    except _ClickError as error:
+        if type(error).__name__ == _NoArgs:
+            print(error.format_message())
+            sys.exit(0)
+        _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        print("edgecolor: interrupted; nothing was written", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"edgecolor: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,90 @@
+"""edgecolor colorize IN OUT: a video or a still image."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command(help="Colorize a video or a picture; everything else in the file is kept.")(colorize)
+
+
+def colorize(
+    src: Path = typer.Argument(metavar="IN", help="Video, or PNG, JPEG, TIFF, WebP picture."),
+    dst: Path = typer.Argument(metavar="OUT", help="File to write; its extension chooses the container."),
+    model: str | None = typer.Option(None, help="Name from `edgecolor models`, or a model file."),
+    backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
+    temperature: float | None = typer.Option(None, help="In (0, 1]: lower is more vivid. Default: the model's."),
+    saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
+    half_life: float = typer.Option(0.2, help="Seconds until a past frame weighs half; 0: no smoothing."),
+    scene_cut: float = typer.Option(0.5, help="In (0, 1]: how unlike two frames must be to drop the past."),
+    working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
+    start: float = typer.Option(0.0, help="Start here, in seconds."),
+    duration: float | None = typer.Option(None, help="Stop after so many seconds."),
+    codec: str | None = typer.Option(None, help="Video encoder, such as libx264, libx265, ffv1."),
+    crf: float | None = typer.Option(None, help="Quality of the encoder; lower is better."),
+    preset: str | None = typer.Option(None, help="Speed of the encoder, such as veryfast."),
+    pix_fmt: str | None = typer.Option(None, help="Pixel format to encode, such as yuv420p."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT if it exists."),
+    compare: bool = typer.Option(False, "--compare", help="Write original and result side by side."),
+    drop_unsupported: bool = typer.Option(
+        False, "--drop-unsupported", help="Leave out streams that the container cannot carry, instead of refusing."
+    ),
+    threads: int | None = typer.Option(None, min=1, help="Threads of the network. Default: all cores."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print errors only."),
+) -> None:
+    from edgecolor.cli.progress import FrameProgress
+    from edgecolor.colorize import colorize_image_file, colorize_video
+    from edgecolor.config import ColorConfig
+    from edgecolor.errors import ConfigError
+    from edgecolor.images import is_image
+
+    config = ColorConfig(
+        temperature=temperature,
+        saturation=saturation,
+        half_life=half_life,
+        scene_cut=scene_cut,
+        working_size=working_size,
+    )
+    if is_image(src):
+        for_video = {"start": start or None, "duration": duration, "codec": codec, "crf": crf, "preset": preset,
+                     "pix-fmt": pix_fmt}  # fmt: skip
+        if given := [f"--{name}" for name, value in for_video.items() if value is not None]:
+            raise ConfigError(f"{given[0]} is for videos, and {src.name} is a picture: leave it out")
+        colorize_image_file(
+            src,
+            dst,
+            model,
+            backend=backend,
+            config=config,
+            overwrite=overwrite,
+            compare=compare,
+            threads=threads,
+        )
+        if not quiet:
+            print(f"wrote {dst}")
+        return
+    from edgecolor.video import EncodeOptions
+
+    encode = EncodeOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, drop_unsupported=drop_unsupported)
+    with FrameProgress(src.name, quiet=quiet) as progress:
+        report = colorize_video(
+            src,
+            dst,
+            model,
+            backend=backend,
+            config=config,
+            encode=encode,
+            start=start,
+            duration=duration,
+            overwrite=overwrite,
+            compare=compare,
+            threads=threads,
+            progress=progress,
+        )
+    for line in report.warnings:
+        print(f"edgecolor: warning: {line}", file=sys.stderr)
+    if not quiet:
+        rate = f"{report.frames} frames, {report.frames_per_second:.1f} fps"
+        print(f"wrote {dst}: {rate}, {report.scene_cuts} scene cuts, {report.model} in {report.backend}")

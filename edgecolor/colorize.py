@@ -1,0 +1,173 @@
+"""Open, loop, close: the only place where backends, video and pipeline meet."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgecolor.backends import open_backend
+from edgecolor.compare import SideBySide
+from edgecolor.config import ColorConfig
+from edgecolor.errors import ConfigError
+from edgecolor.frames import LumaFrame
+from edgecolor.images import check_image_output, read_image, write_image
+from edgecolor.overlap import overlapped
+from edgecolor.pipeline import Colorizer
+
+Progress = Callable[[int, int | None], None]  # frames done, and how many there will be, where the file says
+
+
+@dataclass
+class VideoReport:
+    """What came of one video."""
+
+    frames: int
+    seconds: float  # it took
+    scene_cuts: int
+    backend: str
+    model: str
+    warnings: list[str] = field(default_factory=list)  # what was lost or changed, one line each
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+def open_colorizer(
+    model: str | os.PathLike | None = None,
+    *,
+    backend: str = "auto",
+    config: ColorConfig | None = None,
+    threads: int | None = None,
+) -> Colorizer:
+    """Load a model: a name from `edgecolor models`, a path to a model file, or None for the default one.
+
+    raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed)
+    """
+    return Colorizer(open_backend(model, backend, threads), config)
+
+
+def colorize_image(
+    image: np.ndarray,
+    model: str | os.PathLike | None = None,
+    *,
+    backend: str = "auto",
+    temperature: float | None = None,
+    saturation: float | None = None,
+    working_size: int | None = None,
+    colorizer: Colorizer | None = None,
+) -> np.ndarray:
+    """Colorize one picture.
+
+    image      (H, W) gray or (H, W, 3) RGB, uint8; of a color picture only its lightness is used
+    colorizer  one that is open already, for many pictures; the options before it are then its own
+    returns    (H, W, 3) uint8 RGB of the same lightness
+    raises     ShapeError, ConfigError, ModelError, MissingDependencyError
+    """
+    if colorizer is None:
+        config = ColorConfig(temperature=temperature, saturation=saturation, working_size=working_size)
+        colorizer = open_colorizer(model, backend=backend, config=config)
+    elif any(option is not None for option in (model, temperature, saturation, working_size)):
+        raise ConfigError("give either an open colorizer or the options for a new one, not both")
+    return colorizer.image(image)
+
+
+def colorize_image_file(
+    src: str | os.PathLike,
+    dst: str | os.PathLike,
+    model: str | os.PathLike | None = None,
+    *,
+    backend: str = "auto",
+    config: ColorConfig | None = None,
+    colorizer: Colorizer | None = None,
+    overwrite: bool = False,
+    compare: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Colorize a PNG, JPEG, TIFF or WebP file into another; EXIF, ICC profile, resolution and transparency are kept.
+
+    The options are those of colorize_video.
+    """
+    src, dst = Path(src), Path(dst)
+    check_image_output(dst, src, overwrite)
+    still = read_image(src)
+    if colorizer is None:
+        colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
+    rgb = colorizer.image(still.rgb)
+    if compare:
+        rgb = np.concatenate([still.rgb, rgb], axis=1)
+        still.alpha = None if still.alpha is None else np.concatenate([still.alpha, still.alpha], axis=1)
+    write_image(dst, rgb, still)
+
+
+def colorize_video(
+    src: str | os.PathLike,
+    dst: str | os.PathLike,
+    model: str | os.PathLike | None = None,
+    *,
+    backend: str = "auto",
+    config: ColorConfig | None = None,
+    colorizer: Colorizer | None = None,
+    encode=None,
+    start: float = 0.0,
+    duration: float | None = None,
+    overwrite: bool = False,
+    compare: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> VideoReport:
+    """Colorize a video file; sound, subtitles, chapters, timestamps and metadata are carried over.
+
+    src, dst         files; dst appears under its name only when it is complete
+    model, backend   as for open_colorizer; config: temperature, saturation, smoothing
+    colorizer        one that is open already, instead of the three before
+    encode           video.EncodeOptions: codec, crf, preset, pix_fmt; None for the container's usual ones
+    start, duration  colorize only this span, in seconds
+    compare          write the original and the colored picture side by side
+    progress         called after each frame with the number of frames done, and the number expected or None
+    raises           EdgeColorError of some kind, with a line for the user; nothing is left under dst's name then
+    """
+    from edgecolor.video import EncodeOptions, VideoReader, VideoWriter
+
+    began = time.monotonic()
+    if colorizer is not None and (model is not None or config is not None):
+        raise ConfigError("give either an open colorizer or the model and options for a new one, not both")
+    with VideoReader(src, start=start, duration=duration) as reader:
+        double = SideBySide(reader.luma_format) if compare else None
+        size = double.size if double else None
+        with VideoWriter(dst, reader, encode or EncodeOptions(), overwrite=overwrite, size=size) as writer:
+            if colorizer is None:
+                colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
+            chroma_format = double.single(writer.chroma_format) if double else writer.chroma_format
+            colorizer.begin(reader.luma_format, chroma_format)
+            frames = 0
+            with closing(overlapped(_with_ab(overlapped(reader), colorizer))) as items:
+                for item, ab in items:
+                    if ab is None:
+                        writer.copy(item)
+                        continue
+                    colored = colorizer.chroma(item, ab)
+                    writer.write(double(colored) if double else colored)
+                    frames += 1
+                    if progress:
+                        progress(frames, reader.frames_estimate)
+        warnings = [*reader.warnings, *writer.notes]
+    return VideoReport(
+        frames,
+        time.monotonic() - began,
+        colorizer.scene_cuts,
+        colorizer.net.name,
+        colorizer.net.manifest.name,
+        warnings,
+    )
+
+
+def _with_ab(items: Iterator, colorizer: Colorizer) -> Iterator[tuple]:
+    """Each item of the reader with its colors on the token grid; None for a packet that is only copied."""
+    with closing(items):
+        for item in items:
+            yield item, colorizer.ab(item) if isinstance(item, LumaFrame) else None

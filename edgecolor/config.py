@@ -1,0 +1,26 @@
+"""What a user may choose about the colors. Frozen, flat, checked where it is made, so no stage checks again."""
+
+from dataclasses import dataclass
+
+from edgecolor.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ColorConfig:
+    temperature: float | None = None  # of the annealed mean, in (0, 1]; None: the model's own
+    saturation: float | None = None  # factor on ab, 0 is gray; None: the model's own
+    half_life: float = 0.2  # seconds until a past frame weighs half; 0 turns smoothing off
+    scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
+    working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
+
+    def __post_init__(self):
+        if self.temperature is not None and not 0 < self.temperature <= 1:
+            raise ConfigError(f"temperature must lie in (0, 1], got {self.temperature}")
+        if self.saturation is not None and not 0 <= self.saturation <= 4:
+            raise ConfigError(f"saturation must lie in [0, 4], got {self.saturation}")
+        if not 0 <= self.half_life < float("inf"):
+            raise ConfigError(f"half-life is in seconds and cannot be negative or infinite, got {self.half_life}")
+        if not 0 < self.scene_cut <= 1:
+            raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
+        if self.working_size is not None and not 32 <= self.working_size <= 1024:
+            raise ConfigError(f"working-size must lie in [32, 1024], got {self.working_size}")

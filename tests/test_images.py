@@ -1,0 +1,112 @@
+"""Still images: what belongs to them stays. pytest tests/test_images.py"""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from edgecolor.colorize import colorize_image_file
+from edgecolor.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
+from edgecolor.images import read_image
+
+
+def gray_of(photograph) -> np.ndarray:
+    return np.asarray(Image.fromarray(photograph).convert("L"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_exif_and_icc_profile_survive(tmp_path, photograph, colorizer, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010E] = "grandmother, 1951"  # ImageDescription
+    exif[0x0132] = "1951:07:01 12:00:00"
+    src, dst = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    Image.fromarray(photograph).save(src, exif=exif, icc_profile=profile, dpi=(600, 600))
+    colorize_image_file(src, dst, colorizer=colorizer)
+    with Image.open(dst) as out:
+        assert out.getexif()[0x010E] == "grandmother, 1951"
+        assert out.info["icc_profile"] == profile
+        assert out.size == (384, 256) and out.mode == "RGB"
+        if suffix != ".webp":
+            assert np.allclose(out.info["dpi"], 600, atol=0.1)
+
+
+def test_a_turned_photograph_is_written_upright(tmp_path, photograph, colorizer):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    exif[0x010E] = "kept"
+    Image.fromarray(np.rot90(photograph)).save(tmp_path / "in.png", exif=exif)
+    colorize_image_file(tmp_path / "in.png", tmp_path / "out.png", colorizer=colorizer)
+    with Image.open(tmp_path / "out.png") as out:
+        assert out.size == (384, 256)
+        assert out.getexif().get(0x0112, 1) == 1 and out.getexif()[0x010E] == "kept"
+        upright = colorizer.image(np.asarray(Image.fromarray(photograph)))
+        assert np.array_equal(np.asarray(out), upright)
+
+
+def test_transparency_survives_in_png(tmp_path, photograph, colorizer):
+    alpha = np.tile(np.linspace(0, 255, 384).astype(np.uint8), (256, 1))
+    Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
+    colorize_image_file(tmp_path / "in.png", tmp_path / "out.png", colorizer=colorizer)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png"))[..., 3], alpha)
+
+
+def test_gray_of_16_bit_is_read_over_its_whole_range(tmp_path, photograph):
+    gray = gray_of(photograph)
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "scan.tif")
+    assert np.array_equal(read_image(tmp_path / "scan.tif").rgb, np.repeat(gray[..., None], 3, axis=2))
+
+
+def test_a_gray_profile_is_applied_and_not_written_to_a_color_picture(tmp_path, photograph, colorizer):
+    """Pillow makes no gray profile, so an RGB one stands in for a profile that does not fit the pixels."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(gray_of(photograph)).save(tmp_path / "in.png", icc_profile=profile)
+    colorize_image_file(tmp_path / "in.png", tmp_path / "out.png", colorizer=colorizer)
+    assert "icc_profile" not in Image.open(tmp_path / "out.png").info
+
+
+def test_compare_puts_the_original_on_the_left(tmp_path, photograph, colorizer):
+    Image.fromarray(gray_of(photograph)).save(tmp_path / "in.png")
+    colorize_image_file(tmp_path / "in.png", tmp_path / "out.png", colorizer=colorizer, compare=True)
+    out = np.asarray(Image.open(tmp_path / "out.png"))
+    assert out.shape == (256, 768, 3)
+    assert np.array_equal(out[:, :384], np.repeat(gray_of(photograph)[..., None], 3, axis=2))
+
+
+def test_bad_pictures_are_refused_in_one_line(tmp_path, photograph):
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.png").mkdir()
+    Image.fromarray(photograph).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
+    pages = [Image.fromarray(photograph)] * 2
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    for name, kind in (
+        ("missing.png", MediaNotFoundError),
+        ("text.png", MediaError),
+        ("empty.jpg", MediaError),
+        ("folder.png", MediaError),
+        ("cut.jpg", MediaError),
+        ("pages.tif", UnsupportedMediaError),
+    ):
+        with pytest.raises(kind) as caught:
+            read_image(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_outputs_that_cannot_be_are_refused_and_nothing_is_left(tmp_path, photograph, colorizer):
+    src = tmp_path / "in.png"
+    Image.fromarray(photograph).save(src)
+    (tmp_path / "there.png").write_bytes(b"precious")
+    before = sorted(tmp_path.iterdir())
+    for dst, message in (
+        (tmp_path / "out.bmp", ".png"),
+        (tmp_path / "out.mp4", "still image"),
+        (tmp_path / "no" / "out.png", "does not exist"),
+        (tmp_path / "there.png", "exists"),
+        (src, "the input itself"),
+        (tmp_path, "a still image is written to"),
+    ):
+        with pytest.raises(MediaError, match=message):
+            colorize_image_file(src, dst, colorizer=colorizer)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "there.png").read_bytes() == b"precious"

@@ -1,0 +1,43 @@
+"""The wheel, installed elsewhere and run outside the clone. pytest tests/test_package.py"""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
+    done = subprocess.run(build, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("edgecolor-*.whl"))
+
+
+def test_the_wheel_runs_outside_the_clone_with_every_command(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = next((tmp_path / "venv" / "lib").glob("python3*/site-packages"))
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", wheel]
+    assert subprocess.run(install, capture_output=True).returncode == 0
+    # The dependencies are lent by the environment that runs the tests; edgecolor itself must come from the wheel.
+    import numpy
+
+    (site / "lent.pth").write_text(str(Path(numpy.__file__).parent.parent))
+    code = (
+        "import edgecolor, edgecolor.export, edgecolor.train, numpy as np\n"
+        "print(edgecolor.__file__)\n"
+        "print(edgecolor.colorize_image(np.zeros((40, 60), np.uint8)).shape)\n"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    where, shape = done.stdout.split("\n")[:2]
+    assert where.startswith(str(site)) and shape == "(40, 60, 3)"
+    helped = subprocess.run([tmp_path / "venv" / "bin" / "edgecolor", "--help"], capture_output=True, text=True)
+    for command in ("colorize", "models", "doctor", "train", "evaluate", "export"):
+        assert command in helped.stdout

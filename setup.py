@@ -13,6 +13,7 @@ RUNTIME = [
     "av>=14.2",
     "opencv-python-headless>=4.10",
     "onnxruntime>=1.20",
+    "pillow>=10.3",
     "typer>=0.15",
     "rich>=13",
 ]
@@ -24,7 +25,7 @@ TRAIN = [
     "webdataset>=0.2.100",
     "pyyaml>=6",
 ]
-DEV = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "scikit-image>=0.24", "build>=1.2"]
+DEV = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "scikit-image>=0.24", "setuptools>=77"]
 
 subfolders = {f"edgecolor.{name}": name for name in ("export", "train")}
 setup(

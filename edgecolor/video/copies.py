@@ -44,7 +44,8 @@ class StreamCopies:
         self._output, self._container, self._reader = output, container, reader
         self._streams: dict[int, av.stream.Stream] = {}
         self._last_dts: dict[int, int] = {}
-        self.moved_packets = 0  # whose decoding time was not later than that of the one before
+        self.moved_packets = 0  # whose decoding time was before that of the one before
+        self.lifted_packets = 0  # that lay before zero
 
     def add(self, stream: av.stream.Stream) -> None:
         """Add an output stream like this one; UnsupportedMediaError if the muxer refuses it after all."""
@@ -57,7 +58,7 @@ class StreamCopies:
             copy = self._output.add_stream_from_template(stream, opaque=True)
         except ValueError as error:
             raise refuse_stream(self._container, stream) from error
-        copy.metadata = stream_tags(stream, self._container)
+        _set_tags(copy, stream_tags(stream, self._container))
         copy.disposition = stream.disposition
         if kind != "attachment":
             self._streams[stream.index] = copy
@@ -74,22 +75,36 @@ class StreamCopies:
 
     def write(self, copied: CopiedPacket) -> None:
         """Write a packet of a copied stream; one of a stream that was left out is dropped."""
-        stream = self._streams.get(copied.stream_index)
+        index, packet, stream = copied.stream_index, copied.packet, self._streams.get(copied.stream_index)
         if stream is None:
             return
-        packet = copied.packet
         rescale(packet, stream.time_base)
-        if packet.dts is None:
-            packet.dts = packet.pts
-        last = self._last_dts.get(copied.stream_index)
+        packet.dts = packet.pts if packet.dts is None else packet.dts
+        packet.pts = packet.dts if packet.pts is None else packet.pts
+        self._lift(packet, index)
+        last = self._last_dts.get(index)
         if last is not None and packet.dts is not None and packet.dts <= last and stream.type != "subtitle":
-            self.moved_packets += 1
+            self.moved_packets += packet.dts < last
             packet.dts = last + 1
-            packet.pts = packet.pts if packet.pts is None else max(packet.pts, packet.dts)
+            packet.pts = max(packet.pts, packet.dts)
         if packet.dts is not None:
-            self._last_dts[copied.stream_index] = packet.dts
+            self._last_dts[index] = packet.dts
         packet.stream = stream
         self._output.mux(packet)
+
+    def _lift(self, packet: av.Packet, index: int) -> None:
+        """Bring what lies before zero to zero, where the container has no negative times.
+
+        Only a sound encoder's priming lies there, which players drop. Left alone, FFmpeg would move every stream.
+        """
+        if packet.dts is None or self._container.family == "mp4":
+            return
+        lowest = 0
+        if self._container.family == "matroska":  # writes Opus' priming as a delay of the track
+            lowest = -nearest(opus_priming(self._reader.container.streams[index]) / packet.time_base)
+        if packet.dts < lowest:
+            self.lifted_packets += 1
+            packet.pts, packet.dts = max(packet.pts, lowest), lowest
 
     def _attach_cover(self, stream: av.stream.Stream) -> None:
         """Matroska keeps a cover as an attached file, and takes it for one by its name."""
@@ -100,7 +115,12 @@ class StreamCopies:
         name = stream.metadata.get("filename", f"cover{suffix}")
         kind = stream.metadata.get("mimetype") or mimetypes.guess_type(name)[0] or "application/octet-stream"
         copy = self._output.add_attachment(name, kind, picture)
-        copy.metadata = {**stream_tags(stream, self._container), "filename": name, "mimetype": kind}
+        _set_tags(copy, {**stream_tags(stream, self._container), "filename": name, "mimetype": kind})
+
+
+def _set_tags(stream: av.stream.Stream, tags: dict[str, str]) -> None:
+    stream.metadata.clear()  # PyAV lets the dictionary be filled, not replaced
+    stream.metadata.update(tags)
 
 
 def rescale(packet: av.Packet, time_base: Fraction) -> None:
@@ -116,6 +136,12 @@ def rescale(packet: av.Packet, time_base: Fraction) -> None:
 def nearest(value: Fraction) -> int:
     """The nearest integer, halves upward."""
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def opus_priming(stream: av.stream.Stream) -> Fraction:
+    """Seconds by which an Opus stream begins before its sound (RFC 7845, pre-skip); 0 for other codecs."""
+    head = stream.codec_context.extradata if stream.codec_context and codec_name(stream) == "opus" else None
+    return Fraction(int.from_bytes(head[10:12], "little"), 48000) if head and len(head) > 12 else Fraction(0)
 
 
 def file_tags(reader: VideoReader) -> dict[str, str]:

@@ -6,6 +6,7 @@ is what the encoded file will hold. Formats outside the tables are first brought
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import av
 import numpy as np
@@ -72,7 +73,7 @@ def luma_layout(pix_fmt: str) -> LumaLayout | None:
 def luma_bit_depth(pix_fmt: str) -> int:
     """Bits of the luma that `frame_to_luma` gives for a pixel format: 8, 10 or 12."""
     layout = luma_layout(_UNPACKED.get(pix_fmt, pix_fmt))
-    bits = layout.stored_bits if layout else max(part.bits for part in VideoFormat(pix_fmt, 2, 2).components)
+    bits = layout.stored_bits if layout else _component_bits(pix_fmt)
     return 8 if bits <= 8 else 10 if bits <= 10 else 12
 
 
@@ -178,20 +179,36 @@ def _rgb_to_luma(frame: av.VideoFrame) -> np.ndarray:
         memory = _samples(frame, 0, _dtype(bits, order))[:, : frame.width * len(channels)]
         red, green, blue = (memory[:, channels.index(c) :: len(channels)] for c in "rgb")
     else:
-        deep = max(part.bits for part in frame.format.components) > 8
+        deep = _component_bits(name) > 8
         return _rgb_to_luma(_reformat(frame, _UNPACKED.get(name, "rgb48le" if deep else "rgb24")))
+    if bits == 8:
+        # Weights as ten-thousandths: every sum is a whole number below 2^24, exact in float32 and an index.
+        total = red * np.float32(2126)
+        total += green * np.float32(7152)
+        total += blue * np.float32(722)
+        return _table_of_sums()[total.astype(np.int32)]
     depth = luma_bit_depth(name)
-    # float64, so that the rounding is that of the exact formula
-    scale = 219.0 * 2 ** (depth - 8) / (2**bits - 1)
-    luma = red * (BT709[0] * scale)
-    luma += green * (BT709[1] * scale)
-    luma += blue * (BT709[2] * scale)
-    luma += 16 * 2 ** (depth - 8)
-    return np.rint(luma, out=luma).astype(np.uint8 if depth == 8 else np.uint16)
+    total = red * BT709[0] + green * BT709[1] + blue * BT709[2]
+    return np.rint((16 + total * (219 / (2**bits - 1))) * 2 ** (depth - 8)).astype(np.uint16)
+
+
+@lru_cache(maxsize=1)
+def _table_of_sums() -> np.ndarray:
+    """Limited-range Y' of 8 bits for every sum 2126 R + 7152 G + 722 B: (2550001,) uint8."""
+    sums = np.arange(255 * 10_000 + 1, dtype=np.float64)
+    return np.rint(16 + sums * (219 / 2_550_000)).astype(np.uint8)
+
+
+def _component_bits(pix_fmt: str) -> int:
+    if pix_fmt.startswith("bayer"):
+        return 16 if "16" in pix_fmt else 8  # FFmpeg spreads a mosaic's bits over three components
+    return max(part.bits for part in VideoFormat(pix_fmt, 2, 2).components)
 
 
 def _reformat(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
     try:
+        if frame.format.name.startswith("yaf32"):
+            raise ValueError("FFmpeg's scaler aborts the process on this one")
         return frame.reformat(format=pix_fmt)
     except (av.error.FFmpegError, ValueError) as error:
         raise UnsupportedMediaError(

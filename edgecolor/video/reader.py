@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 from av.codec.context import Flags
+from av.container.core import Flags as ContainerFlags
 from av.stream import Disposition
 
 from edgecolor.errors import ConfigError, MediaError
@@ -137,6 +138,10 @@ class VideoReader:
         self.duration_seconds: float | None = self.span.length(total)
         self.frames_estimate: int | None = self._estimate_frames(total)
         self.cover_art: dict[int, bytes] = {}  # pictures by stream index
+        # AVI stores no presentation times, and those that FFmpeg would make up are one frame late.
+        self._times_from_dts = "avi" in self.format_names
+        if self._times_from_dts:
+            self.container.flags &= ~ContainerFlags.gen_pts.value
         codec.thread_type = "AUTO"
         codec.thread_count = threads
         codec.flags |= Flags.output_corrupt  # a frame with errors keeps sound and picture together; it is counted
@@ -311,8 +316,10 @@ class VideoReader:
 
     def _time_of(self, frame: av.VideoFrame) -> int:
         pts = frame.pts
-        if pts is None:
-            self._missing_pts += 1
+        if self._times_from_dts and frame.dts is not None:
+            pts = frame.dts - self.stream.codec_context.reorder_depth * self._ticks_per_frame()
+        elif pts is None:
+            self._missing_pts += not self._times_from_dts
             pts = frame.dts
             if self._last_pts is not None and (pts is None or pts <= self._last_pts):
                 pts = self._last_pts + (self._last_duration or self._ticks_per_frame())

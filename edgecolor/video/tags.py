@@ -20,6 +20,7 @@ _MATRICES = {
 }
 _TAG_OF_MATRIX = {Matrix.BT601: SMPTE170M, Matrix.BT709: BT709, Matrix.BT2020: BT2020_NCL}
 SITINGS = {"left": Siting.LEFT, "center": Siting.CENTER, "topleft": Siting.TOPLEFT}
+_FULL_RANGE_FORMATS = ("yuvj", "mono", "grayf", "yaf")  # JPEG's, bitmaps, and floats from 0 to 1
 _CENTERED_CODECS = {"mjpeg", "mjpegb", "jpeg2000", "jpegls", "ljpeg", "mpeg1video", "webp"}
 
 
@@ -38,7 +39,7 @@ def understand(tags: ColorTags, width: int, height: int, pix_fmt: str, rgb: bool
     """(matrix, full range) of a picture: the tags where they say it, else what players assume.
 
     Untagged YUV is BT.709 from 1280 columns or 720 rows on and BT.601 below; limited range unless the pixel format is
-    one of the JPEG ones (yuvj420p and its kin). RGB is turned into limited BT.709 by us, whatever its tags.
+    full by its nature (yuvj420p and its kin). RGB is turned into limited BT.709 by us, whatever its tags.
     """
     if rgb:
         return Matrix.BT709, False
@@ -48,7 +49,7 @@ def understand(tags: ColorTags, width: int, height: int, pix_fmt: str, rgb: bool
         matrix = Matrix.BT2020
     else:
         matrix = Matrix.BT709 if width >= 1280 or height >= 720 else Matrix.BT601
-    full = tags.range == FULL if tags.range else pix_fmt.startswith(("yuvj", "mono"))
+    full = tags.range == FULL if tags.range else pix_fmt.startswith(_FULL_RANGE_FORMATS)
     return matrix, full
 
 

@@ -145,6 +145,8 @@ class VideoWriter:
             self.notes.append(f"{self._moved_frames} frames were moved to a later tick, two shared one")
         if self._copies.moved_packets:
             self.notes.append(f"{self._copies.moved_packets} packets of copied streams were moved to a later tick")
+        if self._copies.lifted_packets:
+            self.notes.append(f"{self._copies.lifted_packets} packets of priming sound before zero are stored at zero")
         self._file.publish()
 
     def abort(self) -> None:

@@ -13,13 +13,13 @@ import onnx
 import onnxruntime
 import onnxscript
 import torch
-from edgecolor.export import graph as passes
-from edgecolor.export.color_token_decode import OPSET, attach_function
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 from torch import Tensor, nn
 
 from edgecolor.color.tokens import Palette, palette
 from edgecolor.errors import ModelError
+from edgecolor.export import graph as passes
+from edgecolor.export.color_token_decode import OPSET, attach_function
 from edgecolor.manifest import Manifest, weights_sha256
 from edgecolor.models.color_token_decode import DOMAIN, OP, OP_VERSION, PLUGIN, color_token_decode
 from edgecolor.stages.logits_to_ab import color_token_decode as reference
@@ -220,7 +220,7 @@ def export_onnx(model: nn.Module, manifest: Manifest, path: str | Path, half: bo
 
 
 def export_decode_onnx(colors: Palette, path: str | Path, version: str = "") -> Manifest:
-    """Write the op alone: inputs as in the op's definition, of any Q; `centers` defaults to those of the palette."""
+    """Write the op alone, inputs as in its definition. It runs any palette; `colors` is in its manifest."""
     grid = ("N", "h", "w")
     cells = {"logits": (*grid, "Q"), "prev_probs": (*grid, "Q"), "motion": (*grid, 2), "keep": grid}
     inputs = {**cells, "centers": ("Q", 2), "temperature": (1,)}
@@ -235,7 +235,6 @@ def export_decode_onnx(colors: Palette, path: str | Path, version: str = "") -> 
         "decode",
         [info(name, shape) for name, shape in inputs.items()],
         [info(name, shape) for name, shape in outputs.items()],
-        [numpy_helper.from_array(colors.centers, "centers")],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, OP_VERSION)]
     proto = helper.make_model(graph, opset_imports=opsets)

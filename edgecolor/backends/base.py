@@ -1,0 +1,99 @@
+"""What every backend can do. A backend holds one model and the state between its frames."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from edgecolor.errors import ConfigError, ModelError, ShapeError
+from edgecolor.manifest import Manifest
+
+Array = np.ndarray
+DECODE = "decode"  # name of the model that is the op alone
+
+
+class Backend(Protocol):
+    """N pictures at a time, each with a past of its own. h = h0 / stride, w = w0 / stride."""
+
+    name: str
+    manifest: Manifest
+
+    def start(self, batch: int, h0: int, w0: int) -> None:
+        """Forget the past, and make room for `batch` pictures of h0 x w0 pixels.
+
+        raises  ShapeError unless both sides are multiples of manifest.multiple
+        """
+
+    def step(
+        self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
+    ) -> Array:
+        """Color one frame of each picture; the state moves on.
+
+        lightness    (N, 1, h0, w0) float32, L* in [0, 100]
+        keep         (N, h, w) float32 or one number, in [0, 1]: weight of the past
+        motion       (N, h, w, 2) float32, (dx, dy) in cells to where each cell was; None: nothing moved
+        temperature  in (0, 1]; None: the manifest's
+        returns      ab (N, 2, h, w) float32, ab units
+        raises       ShapeError, ConfigError
+        """
+
+    def logits(self, lightness: Array) -> tuple[Array, Array]:
+        """logits (N, h, w, Q) and features (N, h, w, C), float32; the state stays."""
+
+    def decode(
+        self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
+    ) -> Array:
+        """The second half of step alone, on logits (N, h, w, Q) of the caller's; the state moves on."""
+
+    def probs(self) -> Array:
+        """A copy of the state, (N, h, w, Q) float32."""
+
+    def close(self) -> None:
+        """Give the memory back. The backend is of no use after it."""
+
+
+def check_tokens(manifest: Manifest, where: Path) -> None:
+    if manifest.name == DECODE:
+        raise ModelError(f"{where} holds the decoding of color tokens alone, no network: give the model beside it")
+    if manifest.kind != "tokens":
+        raise ModelError(f"{where} predicts ab without color tokens, which this version cannot run: use a tokens model")
+
+
+class Grid:
+    """The sizes that start() fixed; turns the arguments of step and decode into checked arrays."""
+
+    def __init__(self, manifest: Manifest, tokens: int, batch: int, h0: int, w0: int):
+        multiple, stride = manifest.multiple, manifest.stride
+        if batch < 1 or h0 < multiple or w0 < multiple or h0 % multiple or w0 % multiple:
+            raise ShapeError(f"{batch} x {h0} x {w0} (N, h0, w0) will not do: sides must be multiples of {multiple}")
+        self.lightness = (batch, 1, h0, w0)
+        self.keep = (batch, h0 // stride, w0 // stride)
+        self.motion = (*self.keep, 2)
+        self.probs = (*self.keep, tokens)
+        self.ab = (batch, 2, *self.keep[1:])
+        self.default_temperature = manifest.temperature
+
+    def checked(self, name: str, array: Array) -> Array:
+        """The array in float32 and C order. raises ShapeError where its shape is not the one that start() fixed"""
+        shape = getattr(self, "probs" if name == "logits" else name)
+        if np.shape(array) != shape:
+            raise ShapeError(f"{name} must be {shape}, found {np.shape(array)}: call start() anew for another size")
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+    def checked_keep(self, keep: Array | float) -> Array:
+        full = np.full(self.keep, keep, np.float32) if np.ndim(keep) == 0 else self.checked("keep", keep)
+        if not (full.min() >= 0 and full.max() <= 1):
+            raise ConfigError(f"keep must lie in [0, 1], found {full.min():.4g} to {full.max():.4g}")
+        return full
+
+    def checked_temperature(self, temperature: float | None) -> Array:
+        value = self.default_temperature if temperature is None else float(temperature)
+        if not 0 < value <= 1:
+            raise ConfigError(f"temperature must lie in (0, 1], got {value}")
+        return np.array([value], np.float32)
+
+
+def started(grid: Grid | None) -> Grid:
+    if grid is None:
+        raise ShapeError("the backend has no size yet: call start(batch, h0, w0) first")
+    return grid

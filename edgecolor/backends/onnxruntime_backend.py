@@ -1,0 +1,132 @@
+"""ONNX Runtime, the default. The probabilities stay in the session's buffers between frames."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from edgecolor.backends.base import DECODE, Array, Grid, check_tokens, started
+from edgecolor.backends.files import WEIGHTS, read_manifest
+from edgecolor.color.tokens import palette
+from edgecolor.errors import MissingDependencyError, ModelError
+
+
+def import_onnxruntime():
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError("the onnxruntime backend needs ONNX Runtime: pip install onnxruntime") from error
+    return onnxruntime
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class OnnxRuntimeBackend:
+    """See Backend. Runs on the CPU, or on a CUDA device where the installed ONNX Runtime finds one."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: Path, threads: int | None = None):
+        self.path, self.threads = path, threads or usable_cores()
+        self.ort = import_onnxruntime()
+        self.manifest = read_manifest(path)
+        check_tokens(self.manifest, path)
+        self.centers = palette(self.manifest.palette).centers
+        self.session = self.open(path)
+        self.device = "cuda" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
+        self.decoder = None
+        self.grid: Grid | None = None
+
+    def open(self, path: Path):
+        options = self.ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        # Threads that spin between frames take the cores from the decoder and the encoder.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        providers = [name for name in wanted if name in self.ort.get_available_providers()]
+        try:
+            return self.ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors share no base class of their own
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"ONNX Runtime {self.ort.__version__} cannot load {path} ({reason})") from error
+
+    def to_device(self, array: Array):
+        return self.ort.OrtValue.ortvalue_from_numpy(array, self.device, 0)
+
+    def start(self, batch: int, h0: int, w0: int) -> None:
+        self.grid = grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
+        # The op reads one while it writes the other: they are swapped, never the same.
+        self.state = self.to_device(np.zeros(grid.probs, np.float32))
+        self.next_state = self.to_device(np.zeros(grid.probs, np.float32))
+        self.still = self.to_device(np.zeros(grid.motion, np.float32))
+
+    def step(
+        self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
+    ) -> Array:
+        lightness = started(self.grid).checked("lightness", lightness)
+        return self.advance(self.session, {"lightness": lightness}, keep, motion, temperature)
+
+    def decode(
+        self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
+    ) -> Array:
+        logits = started(self.grid).checked("logits", logits)
+        if self.decoder is None:
+            self.decoder = self.open(self.find_decoder())
+        return self.advance(self.decoder, {"logits": logits, "centers": self.centers}, keep, motion, temperature)
+
+    def find_decoder(self) -> Path:
+        for folder in (self.path.parent, WEIGHTS):
+            path = folder / f"{DECODE}.onnx"
+            if path.is_file():
+                read_manifest(path)
+                return path
+        raise ModelError(f"there is no {DECODE}.onnx beside {self.path}, which editing logits needs: export it again")
+
+    def advance(self, session, inputs: dict[str, Array], keep, motion, temperature) -> Array:
+        grid = started(self.grid)
+        inputs = {**inputs, "keep": grid.checked_keep(keep), "temperature": grid.checked_temperature(temperature)}
+        if motion is not None:
+            inputs["motion"] = grid.checked("motion", motion)
+        binding = session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        if motion is None:
+            binding.bind_ortvalue_input("motion", self.still)
+        binding.bind_ortvalue_input("prev_probs", self.state)
+        binding.bind_output("ab", "cpu")
+        binding.bind_ortvalue_output("probs", self.next_state)
+        session.run_with_iobinding(binding)
+        self.state, self.next_state = self.next_state, self.state
+        return binding.get_outputs()[0].numpy()
+
+    def logits(self, lightness: Array) -> tuple[Array, Array]:
+        # ONNX Runtime runs the op as well, though nobody fetches its outputs: about a sixth of the time is lost.
+        grid = started(self.grid)
+        inputs = {
+            "lightness": grid.checked("lightness", lightness),
+            "keep": grid.checked_keep(0.0),
+            "temperature": grid.checked_temperature(None),
+        }
+        binding = self.session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        binding.bind_ortvalue_input("motion", self.still)
+        binding.bind_ortvalue_input("prev_probs", self.state)
+        binding.bind_output("logits", "cpu")
+        binding.bind_output("features", "cpu")
+        self.session.run_with_iobinding(binding)
+        logits, features = binding.get_outputs()
+        return logits.numpy(), features.numpy()
+
+    def probs(self) -> Array:
+        started(self.grid)
+        return self.state.numpy().copy()
+
+    def close(self) -> None:
+        self.session = self.decoder = self.state = self.next_state = self.still = self.grid = None

@@ -25,8 +25,8 @@ def moving_luma(index: int, width: int = WIDTH, height: int = HEIGHT, bit_depth:
 
 def fill(frame: av.VideoFrame, planes: Sequence[np.ndarray | int]) -> av.VideoFrame:
     """Set a planar frame's planes to arrays or constants; padding is left as it is."""
+    wide = 2 if max(component.bits for component in frame.format.components) > 8 else 1
     for plane, values in zip(frame.planes, planes, strict=True):
-        wide = 2 if any(c.plane == plane.index and c.bits > 8 for c in frame.format.components) else 1
         memory = np.frombuffer(plane, np.uint8 if wide == 1 else np.uint16)
         memory = memory.reshape(plane.height, plane.line_size // wide)
         if isinstance(values, np.ndarray):

@@ -83,9 +83,10 @@ class StreamCopies:
         packet.pts = packet.dts if packet.pts is None else packet.pts
         self._lift(packet, index)
         last = self._last_dts.get(index)
-        if last is not None and packet.dts is not None and packet.dts <= last and stream.type != "subtitle":
+        step = 0 if self._container.family == "matroska" else 1  # others want every packet later than the one before
+        if last is not None and packet.dts is not None and packet.dts < last + step and stream.type != "subtitle":
             self.moved_packets += packet.dts < last
-            packet.dts = last + 1
+            packet.dts = last + step
             packet.pts = max(packet.pts, packet.dts)
         if packet.dts is not None:
             self._last_dts[index] = packet.dts
@@ -97,10 +98,11 @@ class StreamCopies:
 
         Only a sound encoder's priming lies there, which players drop. Left alone, FFmpeg would move every stream.
         """
-        if packet.dts is None or self._container.family == "mp4":
-            return
+        family = self._container.family
+        if packet.dts is None or family == "mp4" or family == "matroska" and "matroska" in self._reader.format_names:
+            return  # Matroska knows priming as a delay of the track, and FFmpeg carries that over
         lowest = 0
-        if self._container.family == "matroska":  # writes Opus' priming as a delay of the track
+        if family == "matroska":  # of what comes from elsewhere, FFmpeg knows that delay for Opus only
             lowest = -nearest(opus_priming(self._reader.container.streams[index]) / packet.time_base)
         if packet.dts < lowest:
             self.lifted_packets += 1

@@ -153,6 +153,7 @@ class VideoReader:
         self.damage = Damage()
         self._missing_pts = self._scaled_frames = self._video_packets = self._last_duration = 0
         self._last_pts: int | None = None
+        self._keyframe_seen = False
         self._latest_end = Fraction(0)
         self._demuxer = self.container.demux()
         self._items = self._read()
@@ -160,7 +161,11 @@ class VideoReader:
 
     def _read_first_frame(self) -> None:
         """Decode one frame: only that says for sure what the luma is like. What is read on the way is kept."""
-        self._read_until_decoded()
+        for item in self._items:
+            if item is not None:
+                self._pending.append(item)
+            if self._first is not None:
+                break
         if (first := self._first) is None:
             raise MediaError(f"{self.path} holds no frame that can be decoded ({self.damage})")
         self.first_pts = 0 if self.span.begin is not None else self._last_pts
@@ -178,26 +183,29 @@ class VideoReader:
         if planes.has_alpha(self.pix_fmt):
             self._format_warnings.append(f"{self.pix_fmt} has transparency, which is not kept")
 
-    def _read_until_decoded(self) -> bool:
-        """Read into the pending items until a frame is decoded, in the span or not; False if there is none."""
-        for item in self._items:
-            if item is not None:
-                self._pending.append(item)
-            if self._last_pts is not None:
-                return True
-        return False
-
     def _seek(self) -> None:
         """Go to a keyframe at or before the span's first frame."""
         begin, origin = (int(moment / self.time_base) for moment in (self.span.begin, self.span.origin))
-        for earlier in (0, 5, 60):  # seconds; a seek may land late where the container has no index
-            target = max(origin, begin - int(earlier / self.time_base))
+        for earlier in (0, 5, 60):  # seconds; without an index a seek may land between keyframes, or too late
+            target = begin - int(earlier / self.time_base)
+            if target <= origin:
+                break
             self.container.seek(target, stream=self.stream)
             self._start_over()
-            if target == origin or (self._read_until_decoded() and self._last_pts <= begin):
+            if self._reaches_keyframe(begin):
                 return
         self.container.seek(origin, stream=self.stream)
         self._start_over()
+
+    def _reaches_keyframe(self, begin: int) -> bool:
+        for item in self._items:
+            if item is not None:
+                self._pending.append(item)
+            if self._last_pts is not None and self._last_pts > begin:
+                return False
+            if self._keyframe_seen:
+                return True
+        return False
 
     def _tags_of(self, frame: av.VideoFrame) -> tags.ColorTags:
         codec = self.stream.codec_context
@@ -281,7 +289,8 @@ class VideoReader:
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.error.FFmpegError:
-            self.damage.broken_packets += 1
+            if packet.dts is None or self.span.holds(packet.dts, self.time_base):  # before it, the seek is to blame
+                self.damage.broken_packets += 1
             return
         for frame in frames:
             yield self._luma_frame(frame)
@@ -291,6 +300,7 @@ class VideoReader:
             self._first = frame
             self.luma_format = self._luma_format_of(frame)
         pts = self._time_of(frame)
+        self._keyframe_seen |= frame.key_frame
         if not self.span.holds(pts, self.time_base):
             return None
         self.damage.concealed_frames += frame.is_corrupt

@@ -1,10 +1,12 @@
-"""Time stamps, durations and copied packets of the output, as a second demux finds them, against those of the source."""
+"""Time stamps, durations and copied packets of the output, as a second demux finds them, against the source's."""
 
 from fractions import Fraction
 
 import av
 import pytest
-from media import FRAMES, audio_track, decode, demux, make_video, recolor, video_track
+from media import FRAMES, audio_track, decode, demux, luma_of, make_video, recolor, video_track
+
+from edgecolor.video import VideoReader
 
 VARIABLE = [0, 40, 80, 137, 160, 201, 390, 400, 433, 500, 760, 800, 840, 877, 1000, 1040, 1500, 1540, 1579, 1621]
 
@@ -121,7 +123,8 @@ def _payload(packet: bytes) -> bytes:
 
 
 def test_audio_that_starts_later_than_the_video_keeps_its_distance(tmp_path):
-    source = make_video(tmp_path / "a.mp4", audio="aac", audio_start=12000, container_options={"movie_timescale": "48000"})
+    source = make_video(tmp_path / "a.mp4", audio="aac", audio_start=12000,
+                        container_options={"movie_timescale": "48000"})  # fmt: skip
     for name in ("b.mp4", "b.mkv", "b.ts"):
         recolor(source, tmp_path / name)
         sound, copied = audio_track(source), audio_track(tmp_path / name)
@@ -140,9 +143,10 @@ def test_priming_sound_before_zero_does_not_move_the_video_in_mkv(tmp_path):
 @pytest.mark.parametrize(("source_name", "target_name"), [("a.mkv", "b.mkv"), ("a.webm", "b.webm"), ("a.mp4", "b.mkv")])
 def test_opus_priming_stays_before_zero(tmp_path, source_name, target_name):
     webm = source_name == "a.webm"
+    fast = {"cpu-used": "8", "deadline": "realtime"} if webm else {"preset": "ultrafast"}
+    codec = "libvpx-vp9" if webm else "libx264"
     source = make_video(tmp_path / source_name, audio="libopus", pts=[40 * i for i in range(FRAMES)],
-                        time_base=Fraction(1, 1000), codec="libvpx-vp9" if webm else "libx264",
-                        options={"cpu-used": "8", "deadline": "realtime"} if webm else {"preset": "ultrafast"})  # fmt: skip
+                        time_base=Fraction(1, 1000), codec=codec, options=fast)  # fmt: skip
     recolor(source, tmp_path / target_name)
     sound, copied = audio_track(source), audio_track(tmp_path / target_name)
     assert sound.pts[0] < 0
@@ -187,9 +191,6 @@ def test_start_reaches_the_same_frame_in_every_container(tmp_path, name):
     avi = {"bf": "0"} if name == "a.avi" else {}
     source = make_video(tmp_path / name, pts=list(range(50)), time_base=Fraction(1, 25), keyframes=[10, 30],
                         options={"preset": "ultrafast", "crf": "4", **avi})  # fmt: skip
-    from edgecolor.video import VideoReader
-    from media import luma_of
-
     with VideoReader(source, start=0.83, duration=0.2) as reader:
         frames = list(reader)
     wanted = decode(source)[21:26]

@@ -29,7 +29,7 @@ def display_matrix(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, .
         if data.type == Type.DISPLAYMATRIX:
             matrix = struct.unpack("<9i", bytes(data))
             return None if matrix == _turned(0) else matrix
-    degrees = stream.metadata.get("rotate", "0")
+    degrees = next((value for key, value in stream.metadata.items() if key.lower() == "rotate"), "0")
     turns = round(float(degrees) / 90) % 4 if degrees.lstrip("-").replace(".", "", 1).isdecimal() else 0
     return _turned(turns) if turns else None
 

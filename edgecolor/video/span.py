@@ -30,7 +30,7 @@ class Span:
         cls, container: av.container.InputContainer, stream: av.VideoStream, start: float, duration: float | None
     ) -> "Span":
         """The span of `duration` seconds from `start` after the file's beginning; ConfigError if there is nothing."""
-        origin = Fraction(container.start_time or 0, av.time_base)
+        origin = max(Fraction(0), Fraction(container.start_time or 0, av.time_base))  # priming sound lies before it
         exact_start = Fraction(start).limit_denominator(av.time_base)
         total = Fraction(container.duration, av.time_base) if container.duration else None
         if total is not None and exact_start >= total:

@@ -221,8 +221,9 @@ class VideoWriter:
         stream.options = chosen
         if self.encoder.name == "libx265" and self.container.family == "mp4":
             codec.codec_tag = "hvc1"  # without it Apple's players refuse HEVC
-        stream.metadata.update(stream_tags(source, self.container))
-        stream.metadata.pop("rotate", None)  # said by the display matrix, which not every player adds to it
+        # Rotation is said by the display matrix, to which some players would add the old entry.
+        own = {key: value for key, value in stream_tags(source, self.container).items() if key.lower() != "rotate"}
+        stream.metadata.update(own)
         stream.disposition = source.disposition
         if reader.display_matrix is not None:
             stream.set_display_matrix(reader.display_matrix)

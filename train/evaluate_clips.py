@@ -1,0 +1,96 @@
+"""Judge a model on clips: turn the frames gray, colorize them in order, and look at closeness and steadiness."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgecolor.errors import ConfigError, MediaError, MediaNotFoundError
+from edgecolor.train.clip_metrics import ColorDistributionConsistency, WarpError
+from edgecolor.train.colorize import Colors
+from edgecolor.train.evaluate import Evaluation, summarize, to_gray
+from edgecolor.train.metrics import picture_metrics
+
+CLIP_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".ts", ".ogv")
+PICTURE_EVERY = 8  # frames between those whose distance from the original is measured
+
+
+def is_clips(where: str | Path) -> bool:
+    """Whether a path is a video file, or a folder with nothing but video files to offer."""
+    path = Path(where)
+    return path.suffix.lower() in CLIP_SUFFIXES or (path.is_dir() and bool(clip_files(path)))
+
+
+def clip_files(where: str | Path) -> list[Path]:
+    path = Path(where)
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.suffix.lower() in CLIP_SUFFIXES)
+    return [path]
+
+
+def frames_of(path: Path, limit: int | None = None) -> Iterator[tuple[np.ndarray, float]]:
+    """Each frame of a clip as (H, W, 3) uint8 RGB, with its time in seconds.
+
+    raises  MediaNotFoundError, MediaError where the file is no video or does not decode
+    """
+    import av
+
+    if not path.is_file():
+        raise MediaNotFoundError(f"{path}: no such clip")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise MediaError(f"{path} has no video stream: give a clip")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for i, frame in enumerate(container.decode(stream)):
+                if limit is not None and i >= limit:
+                    return
+                yield frame.to_ndarray(format="rgb24"), float(frame.time if frame.time is not None else i / 25)
+    except av.FFmpegError as error:
+        raise MediaError(f"{path} does not decode ({error.strerror}): give a whole clip") from error
+
+
+def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple[dict[str, float], int, list]:
+    """Figures of one clip, how many frames it has, and its first frame as a row of a contact sheet."""
+    steady, steady_original, warp = ColorDistributionConsistency(), ColorDistributionConsistency(), WarpError()
+    rows: list[dict[str, float]] = []
+    example: list = []
+    count = 0
+    for original, seconds in frames_of(path, limit):
+        gray = to_gray(original)
+        ours = colors.frame(gray, seconds)
+        steady.add(ours)
+        steady_original.add(original)
+        warp.add(gray, ours, original)
+        if count % PICTURE_EVERY == 0:
+            rows.append(picture_metrics(ours, original))
+        if not count:
+            example = [(path.name, gray, ours, original)]
+        count += 1
+    if not rows:
+        raise MediaError(f"{path} holds no frame that decodes: give a whole clip")
+    ours_error, original_error = warp.values()
+    figures = summarize(rows) | {
+        "cdc": steady.value(),
+        "cdc_original": steady_original.value(),
+        "warp_error": 1000 * ours_error,
+        "warp_error_original": 1000 * original_error,
+    }
+    return figures, count, example
+
+
+def evaluate_clips(open_colors, data: str | Path, limit: int | None = None) -> Evaluation:
+    """Means over the clips of a folder, or of one file.
+
+    open_colors  called for each clip: the state between frames starts anew
+    limit        frames of each clip
+    """
+    files = clip_files(data)
+    if not files:
+        raise ConfigError(f"{data} holds no clip")
+    judged = [evaluate_clip(open_colors(), path, limit) for path in files]
+    names = judged[0][0]
+    metrics = {name: float(np.mean([figures[name] for figures, _, _ in judged])) for name in names}
+    examples = [row for _, _, rows in judged for row in rows]
+    return Evaluation(metrics, sum(count for _, count, _ in judged), 0, examples=examples)

@@ -61,6 +61,8 @@ class Manifest:
             refuse(f"temperature = {self.temperature}, outside (0, 1]")
         if not 0 <= self.saturation <= 10:
             refuse(f"saturation = {self.saturation}, outside [0, 10]")
+        if not abs(self.prior_shift) <= 10:
+            refuse(f"prior_shift = {self.prior_shift}, outside [-10, 10]")
         if not 0 <= self.prior_uniform <= 1:
             refuse(f"prior_uniform = {self.prior_uniform}, outside [0, 1]")
         if not re.fullmatch(r"([0-9a-f]{64})?", self.weights_sha256):

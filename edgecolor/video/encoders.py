@@ -47,7 +47,7 @@ ENCODERS = {
                 (("deadline", "good"), ("row-mt", "1"), ("tile-columns", "2")), says_range=True),
         Encoder("libsvtav1", (1, 63, 24), False, "preset", tuple(str(n) for n in range(14)), "8",
                 says_range=True, says_colors=True, says_siting=True),
-        Encoder("ffv1", options=(("level", "3"), ("slices", "4"))),
+        Encoder("ffv1", options=(("level", "3"),)),
         Encoder("prores_ks", preset_option="profile", presets=("proxy", "lt", "standard", "hq", "4444", "4444xq"),
                 says_colors=True, ranges=(False,)),
         Encoder("mpeg4", (1, 31, 3), True, says_aspect=True),
@@ -158,6 +158,8 @@ def choose_pix_fmt(
         raise UnsupportedMediaError(
             f"{encoder.name} cannot hold the odd size {size[0]} x {size[1]} at {bit_depth} bits: use codec libx265"
         )
+    if fitting[0] != deep[0]:  # an odd size: no subsampling at all rather than in one direction
+        return next((pix_fmt for pix_fmt in fitting if chroma_shifts(pix_fmt) == (0, 0)), fitting[0])
     return fitting[0]
 
 

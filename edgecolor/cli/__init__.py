@@ -7,7 +7,7 @@ import typer
 
 from edgecolor.errors import EdgeColorError
 
-COMMANDS = ("colorize", "models", "doctor", "train", "fit_tokens", "evaluate", "export")
+COMMANDS = ("colorize", "models", "doctor", "export")
 
 app = typer.Typer(
     name="edgecolor",

@@ -15,10 +15,10 @@ PACKAGES = (
     ("opencv-python-headless", "cv2", "resizing and filtering planes", "pip install opencv-python-headless"),
     ("pillow", "PIL", "still images", "pip install pillow"),
     ("onnxruntime", "onnxruntime", "backend onnxruntime", "pip install onnxruntime"),
-    ("openvino", "openvino", "not used yet", "pip install 'edgecolor[openvino]'"),
-    ("torch", "torch", "backend torch, training, export", "pip install 'edgecolor[train]'"),
-    ("onnx", "onnx", "export", "pip install 'edgecolor[train]'"),
-    ("onnxscript", "onnxscript", "export", "pip install 'edgecolor[train]'"),
+    ("openvino", "openvino", "not used yet", "pip install openvino"),
+    ("torch", "torch", "backend torch, training, export", "pip install edgecolor\\[train]"),
+    ("onnx", "onnx", "export", "pip install edgecolor\\[train]"),
+    ("onnxscript", "onnxscript", "export", "pip install edgecolor\\[train]"),
     ("tensorrt", "tensorrt", "not used yet", "pip install tensorrt"),
 )
 
@@ -71,7 +71,7 @@ def doctor() -> None:
     there = {finding.name for finding in findings if finding.version}
     for name in BACKENDS:
         console.print(f"backend {name}: {'ready' if name in there else 'not installed'}", highlight=False)
-    console.print(f"models: {', '.join(path.stem for path, _ in shipped_models()) or 'none'}", highlight=False)
+    console.print(f"models: {', '.join(path.stem for path in shipped_models()) or 'none'}", highlight=False)
     if {"numpy", "av", "opencv-python-headless", "onnxruntime"} <= there:
         console.print("ready to colorize", highlight=False)
     else:

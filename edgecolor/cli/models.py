@@ -11,10 +11,11 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgecolor.backends import DEFAULT_MODEL, shipped_models
+    from edgecolor.backends import DEFAULT_MODEL, read_manifest, shipped_models
 
-    table = Table("name", "kind", "tokens", "working size", "MB", "version", "license", box=None, pad_edge=False)
-    for path, manifest in shipped_models():
+    table = Table("name", "kind", "palette", "working size", "MB", "version", "license", box=None, pad_edge=False)
+    for path in shipped_models():
+        manifest = read_manifest(path)
         name = f"{path.stem} (default)" if path.stem == DEFAULT_MODEL else path.stem
         size = f"{path.stat().st_size / 1e6:.1f}"
         row = (name, manifest.kind, manifest.palette, str(manifest.working_size), size, manifest.version)

@@ -38,7 +38,7 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["edgecolor", "edgecolor.*"]), *subfolders],
     package_dir=subfolders,
-    package_data={"edgecolor.weights": ["*.onnx", "*.safetensors", "*.md"], "edgecolor.train": ["configs/*.yaml"]},
+    package_data={"edgecolor": ["weights/*"], "edgecolor.train": ["configs/*.yaml"]},
     install_requires=RUNTIME,
     extras_require={
         "openvino": ["openvino>=2024.6"],

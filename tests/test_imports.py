@@ -12,26 +12,22 @@ SOURCES = sorted([*(ROOT / "edgecolor").rglob("*.py"), *(ROOT / "export").rglob(
 HEAVY = ("torch", "onnx", "onnxscript", "tensorrt", "openvino", "safetensors", "webdataset", "yaml")
 # Higher may import lower, never the other way round; parts of one level do not import each other, except within a part.
 LEVELS = {
-    "cli": 6,
-    "train": 5,
-    "export": 5,
-    "colorize": 4,
-    "compare": 3,
-    "pipeline": 3,
-    "video": 3,
-    "backends": 3,
-    "images": 3,
-    "overlap": 3,
-    "stages": 2,
-    "motion": 2,
-    "models": 2,
-    "manifest": 2,
-    "color": 1,
-    "frames": 0,
-    "config": 0,
-    "errors": 0,
+    name: level
+    for level, names in enumerate(
+        (
+            ("frames", "config", "errors"),
+            ("color",),
+            ("stages", "motion", "manifest"),
+            ("models",),
+            ("pipeline", "video", "backends", "images", "compare", "overlap"),
+            ("colorize",),
+            ("train", "export"),
+            ("cli",),
+        )
+    )
+    for name in names
 }
-# The few steps sideways that are meant: errors is the floor of everything, backends hold models.
+# The steps sideways that are meant: errors is the floor of everything.
 SAME_LEVEL = {("config", "errors"), ("frames", "errors")}
 
 

@@ -243,6 +243,13 @@ def luma_of(frame: av.VideoFrame) -> np.ndarray:
     return np.stack(rows)
 
 
+def silence(start: int = 0) -> av.AudioFrame:
+    """1024 samples of stereo silence at 48 kHz."""
+    frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts = 48000, start
+    return frame
+
+
 def jpeg(width: int = 16, height: int = 16) -> bytes:
     """A small gray JPEG file."""
     codec = av.CodecContext.create("mjpeg", "w")

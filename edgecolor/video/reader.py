@@ -14,6 +14,7 @@ from av.stream import Disposition
 from edgecolor.errors import ConfigError, MediaError
 from edgecolor.frames import LumaFormat, LumaFrame
 from edgecolor.video import planes, tags
+from edgecolor.video.damage import Damage, HoleFinder, Joins
 from edgecolor.video.open_input import open_input, read_chroma_location
 from edgecolor.video.side_data import HdrMetadata, carries_captions, clockwise_rotation, display_matrix, hdr_metadata
 from edgecolor.video.span import Span
@@ -35,29 +36,6 @@ class CaptionedLumaFrame(LumaFrame):
     """A frame that carries closed captions or the like; the decoder's frame takes them to the encoder."""
 
     decoded: av.VideoFrame | None = None
-
-
-@dataclass
-class Damage:
-    """What of a file could not be decoded."""
-
-    broken_packets: int = 0  # packets that the demuxer or the decoder gave up on
-    concealed_frames: int = 0  # frames decoded with errors, the missing parts made up by the decoder
-    missing_frames: int = 0  # frames that the file promises and does not hold
-    ended_early: bool = False  # the file ends before its own stated end
-
-    def __bool__(self) -> bool:
-        return bool(self.broken_packets or self.concealed_frames or self.missing_frames or self.ended_early)
-
-    def __str__(self) -> str:
-        parts = []
-        if self.broken_packets:
-            parts.append(f"{self.broken_packets} packets could not be decoded")
-        if self.concealed_frames:
-            parts.append(f"{self.concealed_frames} frames were decoded with errors")
-        if self.ended_early:
-            parts.append("the file ends early" + (f", {self.missing_frames} frames short" * bool(self.missing_frames)))
-        return "; ".join(parts) or "no damage"
 
 
 class VideoReader:
@@ -117,6 +95,8 @@ class VideoReader:
         lines = list(self._format_warnings)
         if self._missing_pts:
             lines.append(f"{self._missing_pts} frames had no time stamp; theirs were made from the frames before")
+        if self._joins.count:
+            lines.append(f"time stamps jump back {self._joins.count} times; the parts were joined end to end")
         if self._scaled_frames:
             sizes = ", ".join(f"{width} x {height}" for width, height in sorted(self._other_sizes))
             first = f"{self.luma_format.width} x {self.luma_format.height}"
@@ -151,7 +131,9 @@ class VideoReader:
 
     def _start_over(self) -> None:
         self.damage = Damage()
-        self._missing_pts = self._scaled_frames = self._video_packets = self._last_duration = 0
+        self._holes, self._joins = HoleFinder(), Joins()
+        self._missing_pts = self._scaled_frames = self._late_frames = self._last_duration = 0
+        self._video_packets = self._sent_packets = self._decoded_frames = 0
         self._last_pts: int | None = None
         self._keyframe_seen = False
         self._latest_end = Fraction(0)
@@ -265,9 +247,9 @@ class VideoReader:
                 self._demuxer = self.container.demux()
                 continue
             errors = 0
+            self._note(packet)
             if packet.size == 0:
                 continue  # AVI stores an empty packet where a frame was dropped, FFmpeg would take it for the end
-            self._note(packet)
             if not self.span.is_past(packet):
                 yield packet
             elif self.span.finished(packet, self.stream.index, self.container.streams):
@@ -280,12 +262,21 @@ class VideoReader:
         self._compare_with_header()
 
     def _note(self, packet: av.Packet) -> None:
-        self._video_packets += packet.stream.index == self.stream.index
-        if packet.dts is not None:
-            end = (packet.dts if packet.pts is None else packet.pts) + (packet.duration or 0)
-            self._latest_end = max(self._latest_end, end * packet.time_base)
+        if packet.dts is None:
+            return
+        if "mpegts" in self.format_names:
+            self._joins.straighten(packet)
+        if "matroska" in self.format_names:
+            self._holes.note(packet)
+            self.damage.skipped_bytes = self._holes.skipped
+        if packet.stream.index == self.stream.index:
+            self._video_packets += 1
+            self.damage.broken_packets += packet.is_corrupt
+        end = (packet.dts if packet.pts is None else packet.pts) + (packet.duration or 0)
+        self._latest_end = max(self._latest_end, end * packet.time_base)
 
     def _decode(self, packet: av.Packet) -> Iterator[LumaFrame | None]:
+        self._sent_packets += bool(packet.size)
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.error.FFmpegError:
@@ -293,14 +284,19 @@ class VideoReader:
                 self.damage.broken_packets += 1
             return
         for frame in frames:
+            self._decoded_frames += 1
             yield self._luma_frame(frame)
 
     def _luma_frame(self, frame: av.VideoFrame) -> LumaFrame | None:
         if self._first is None:
             self._first = frame
             self.luma_format = self._luma_format_of(frame)
-        pts = self._time_of(frame)
+        last, pts = self._last_pts, self._time_of(frame)
         self._keyframe_seen |= frame.key_frame
+        if last is not None and pts <= last:
+            self._late_frames += 1  # behind a damage, decoders give frames out of order
+            self._last_pts = last
+            return None
         if not self.span.holds(pts, self.time_base):
             return None
         self.damage.concealed_frames += frame.is_corrupt
@@ -340,15 +336,16 @@ class VideoReader:
         return max(1, round(1 / (self.frame_rate * self.time_base))) if self.frame_rate else 1
 
     def _compare_with_header(self) -> None:
-        """Note what the file's header promises and was not there."""
-        if self.span.begin is not None or self.span.end is not None:
-            return
-        # Behind an edit list, MP4's own count includes frames that are never shown; its index does not.
-        stated = len(self.stream.index_entries) if "mp4" in self.format_names else self.stream.frames
-        if self._video_packets < stated:
-            self.damage.missing_frames = stated - self._video_packets
-            self.damage.ended_early = True
-        if self.container.duration and self.format_names & _STATES_DURATION:
+        """At the end: note what did not come out, and what the file's header promises and was not there."""
+        damage, whole = self.damage, self.span.begin is None and self.span.end is None
+        damage.lost_frames = self._late_frames
+        if whole:
+            # Behind an edit list, MP4's own count includes frames that are never shown; its index does not.
+            stated = len(self.stream.index_entries) if "mp4" in self.format_names else self.stream.frames
+            damage.lost_frames += max(0, stated - self._video_packets)
+        if damage:  # without damage, packets that give no frame are meant so
+            damage.lost_frames += max(0, self._sent_packets - self._decoded_frames)
+        if whole and self.container.duration and self.format_names & _STATES_DURATION:
             promised = Fraction(self.container.duration, av.time_base) + self.span.origin
             slack = max(Fraction(1, 2), 3 / self.frame_rate if self.frame_rate else 0)
-            self.damage.ended_early |= self._latest_end < promised - slack
+            damage.ended_early |= self._latest_end < promised - slack

@@ -60,7 +60,7 @@ def save_safetensors(model: nn.Module, manifest: Manifest, path: Path) -> Manife
     arrays = {}
     for name, value in sorted(model.state_dict().items()):
         value = value.half() if value.ndim >= 2 and value.is_floating_point() else value
-        arrays[name] = np.ascontiguousarray(value.numpy())
+        arrays[name] = np.asarray(value.numpy(), order="C")
     blobs = {name: array.tobytes() for name, array in arrays.items()}
     manifest = manifest.replace(weights_sha256=weights_sha256(blobs.items()))
     header: dict = {"__metadata__": manifest.to_metadata()}

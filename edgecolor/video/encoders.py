@@ -32,6 +32,8 @@ class Encoder:
     says_colors: bool = False
     says_aspect: bool = False
     says_siting: bool = False
+    interlaces: bool = False
+    threads_option: str = ""  # for those that do not take FFmpeg's own setting: option=key
     ranges: tuple[bool, ...] = (False, True)  # values of full_range that it can hold
 
 
@@ -39,18 +41,19 @@ ENCODERS = {
     encoder.name: encoder
     for encoder in (
         Encoder("libx264", (0, 51, 18), False, "preset", _X26X_PRESETS, "veryfast", (), odd_sizes=False,
-                says_range=True, says_colors=True, says_aspect=True, says_siting=True),
+                says_range=True, says_colors=True, says_aspect=True, says_siting=True, interlaces=True),
         Encoder("libx265", (0, 51, 20), False, "preset", _X26X_PRESETS, "veryfast",
                 (("x265-params", "log-level=error"),), odd_sizes=False,
-                says_range=True, says_colors=True, says_aspect=True, says_siting=True),
+                says_range=True, says_colors=True, says_aspect=True, says_siting=True,
+                threads_option="x265-params=pools"),
         Encoder("libvpx-vp9", (0, 63, 24), False, "cpu-used", tuple("012345678"), "5",
                 (("deadline", "good"), ("row-mt", "1"), ("tile-columns", "2")), says_range=True),
         Encoder("libsvtav1", (1, 63, 24), False, "preset", tuple(str(n) for n in range(14)), "8",
-                says_range=True, says_colors=True, says_siting=True),
+                says_range=True, says_colors=True, says_siting=True, threads_option="svtav1-params=lp"),
         Encoder("ffv1", options=(("level", "3"),)),
         Encoder("prores_ks", preset_option="profile", presets=("proxy", "lt", "standard", "hq", "4444", "4444xq"),
                 says_colors=True, ranges=(False,)),
-        Encoder("mpeg4", (1, 31, 3), True, says_aspect=True),
+        Encoder("mpeg4", (1, 31, 3), True, says_aspect=True, interlaces=True),
         Encoder("mjpeg", (1, 31, 2), True, says_range=True, says_aspect=True, ranges=(True,)),
     )
 }  # fmt: skip
@@ -174,7 +177,11 @@ def encoder_options(encoder: Encoder, options: EncodeOptions, hdr: HdrMetadata |
     preset = options.preset or encoder.default_preset
     if preset is not None:
         chosen[encoder.preset_option] = preset
-    for name, value in _hdr_options(encoder.name, hdr).items() if hdr else ():
+    extra = _hdr_options(encoder.name, hdr) if hdr else {}
+    if options.threads and encoder.threads_option:
+        name, key = encoder.threads_option.split("=")
+        extra[name] = ":".join(filter(None, (extra.get(name), f"{key}={options.threads}")))
+    for name, value in extra.items():
         chosen[name] = ":".join(filter(None, (chosen.get(name), value)))
     return chosen
 

@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.codec.context import Flags
 from av.container.core import Flags as ContainerFlags
 from av.stream import Disposition
 
@@ -15,8 +14,9 @@ from edgecolor.errors import ConfigError, MediaError
 from edgecolor.frames import LumaFormat, LumaFrame
 from edgecolor.video import planes, tags
 from edgecolor.video.damage import Damage, HoleFinder, Joins
+from edgecolor.video.decoder import LumaDecoder
 from edgecolor.video.open_input import open_input, read_chroma_location
-from edgecolor.video.side_data import HdrMetadata, carries_captions, clockwise_rotation, display_matrix, hdr_metadata
+from edgecolor.video.side_data import HdrMetadata, display_matrix, hdr_metadata
 from edgecolor.video.span import Span
 
 _MAX_READ_ERRORS = 100  # in a row, before the rest of the file is given up
@@ -25,17 +25,10 @@ _STATES_DURATION = {"mp4", "matroska", "avi"}  # formats whose header says how l
 
 @dataclass
 class CopiedPacket:
-    """A packet of a stream that is copied as it is: audio, subtitles, data, cover art, further video."""
+    """A packet of a stream that is copied as it is: audio, subtitles, data, further video."""
 
     packet: av.Packet  # times in counts of its own time_base
     stream_index: int  # of the stream in the source file
-
-
-@dataclass
-class CaptionedLumaFrame(LumaFrame):
-    """A frame that carries closed captions or the like; the decoder's frame takes them to the encoder."""
-
-    decoded: av.VideoFrame | None = None
 
 
 class VideoReader:
@@ -90,17 +83,19 @@ class VideoReader:
         return [stream for stream in self.container.streams if stream.index != self.stream.index]
 
     @property
+    def damage(self) -> Damage:
+        return self._decoder.damage
+
+    @property
+    def luma_format(self) -> LumaFormat:
+        return self._decoder.luma_format
+
+    @property
     def warnings(self) -> list[str]:
         """One line for each thing that is not taken over as it was; complete once everything is read."""
-        lines = list(self._format_warnings)
-        if self._missing_pts:
-            lines.append(f"{self._missing_pts} frames had no time stamp; theirs were made from the frames before")
+        lines = [*self._format_warnings, *self._decoder.warnings]
         if self._joins.count:
             lines.append(f"time stamps jump back {self._joins.count} times; the parts were joined end to end")
-        if self._scaled_frames:
-            sizes = ", ".join(f"{width} x {height}" for width, height in sorted(self._other_sizes))
-            first = f"{self.luma_format.width} x {self.luma_format.height}"
-            lines.append(f"{self._scaled_frames} frames of another size ({sizes}) were scaled to {first}")
         if self.damage:
             lines.append(f"{self.path.name} is damaged: {self.damage}")
         return lines
@@ -108,34 +103,27 @@ class VideoReader:
     # Opening
 
     def _prepare(self, threads: int) -> None:
-        stream, codec = self.stream, self.stream.codec_context
+        stream = self.stream
         self.format_names = frozenset(self.container.format.name.split(","))
-        self.time_base: Fraction = stream.time_base
-        self.frame_rate: Fraction | None = stream.average_rate or stream.guessed_rate or None
-        self.chroma_location = read_chroma_location(self.container, stream)
+        # AVI stores no presentation times, and those that FFmpeg would make up are one frame late.
+        avi = "avi" in self.format_names
+        if avi:
+            self.container.flags &= ~ContainerFlags.gen_pts.value
+        chroma_location = read_chroma_location(self.container, stream)
+        self._decoder = LumaDecoder(stream, self.span, chroma_location, avi, threads)
+        self.time_base: Fraction = self._decoder.time_base
+        self.frame_rate: Fraction | None = self._decoder.frame_rate
         self.sample_aspect_ratio: Fraction | None = stream.sample_aspect_ratio or None  # width over height of a sample
         total = self.container.duration and self.container.duration / av.time_base
         self.duration_seconds: float | None = self.span.length(total)
         self.frames_estimate: int | None = self._estimate_frames(total)
         self.cover_art: dict[int, bytes] = {}  # pictures by stream index
-        # AVI stores no presentation times, and those that FFmpeg would make up are one frame late.
-        self._times_from_dts = "avi" in self.format_names
-        if self._times_from_dts:
-            self.container.flags &= ~ContainerFlags.gen_pts.value
-        codec.thread_type = "AUTO"
-        codec.thread_count = threads
-        codec.flags |= Flags.output_corrupt  # a frame with errors keeps sound and picture together; it is counted
-        self._first: av.VideoFrame | None = None
-        self._other_sizes: set[tuple[int, int]] = set()
         self._start_over()
 
     def _start_over(self) -> None:
-        self.damage = Damage()
+        self._decoder.start_over(Damage())
         self._holes, self._joins = HoleFinder(), Joins()
-        self._missing_pts = self._scaled_frames = self._late_frames = self._last_duration = 0
-        self._video_packets = self._sent_packets = self._decoded_frames = 0
-        self._last_pts: int | None = None
-        self._keyframe_seen = False
+        self._video_packets = 0
         self._latest_end = Fraction(0)
         self._demuxer = self.container.demux()
         self._items = self._read()
@@ -146,18 +134,17 @@ class VideoReader:
         for item in self._items:
             if item is not None:
                 self._pending.append(item)
-            if self._first is not None:
+            if self._decoder.first is not None:
                 break
-        if (first := self._first) is None:
+        if (first := self._decoder.first) is None:
             raise MediaError(f"{self.path} holds no frame that can be decoded ({self.damage})")
-        self.first_pts = 0 if self.span.begin is not None else self._last_pts
+        self.first_pts = 0 if self.span.begin is not None else self._decoder.last_pts
         self.pix_fmt = first.format.name
         self.rgb = planes.is_rgb(self.pix_fmt)
         self.interlaced = first.interlaced_frame
         self.display_matrix = display_matrix(first, self.stream)
         self.hdr: HdrMetadata | None = hdr_metadata(first)
-        self.source_tags = self._tags_of(first)
-        self.tags = tags.tags_to_write(self.source_tags, self.luma_format, self.rgb)
+        self.tags = tags.tags_to_write(self._decoder.tags_of(first), self.luma_format, self.rgb)
         self.siting = tags.siting_of(self.tags, self.stream.codec_context.codec.canonical_name)
         self._format_warnings = []
         if (bits := max(part.bits for part in first.format.components)) > 12:
@@ -183,33 +170,11 @@ class VideoReader:
         for item in self._items:
             if item is not None:
                 self._pending.append(item)
-            if self._last_pts is not None and self._last_pts > begin:
+            if self._decoder.last_pts is not None and self._decoder.last_pts > begin:
                 return False
-            if self._keyframe_seen:
+            if self._decoder.keyframe_seen:
                 return True
         return False
-
-    def _tags_of(self, frame: av.VideoFrame) -> tags.ColorTags:
-        codec = self.stream.codec_context
-        return tags.ColorTags(
-            matrix=frame.colorspace if frame.colorspace != tags.UNTAGGED else codec.colorspace,
-            primaries=frame.color_primaries if frame.color_primaries != tags.UNTAGGED else codec.color_primaries,
-            transfer=frame.color_trc if frame.color_trc != tags.UNTAGGED else codec.color_trc,
-            range=frame.color_range or codec.color_range,
-            chroma_location=self.chroma_location,
-        )
-
-    def _luma_format_of(self, frame: av.VideoFrame) -> LumaFormat:
-        name = frame.format.name
-        matrix, full = tags.understand(self._tags_of(frame), frame.width, frame.height, name, planes.is_rgb(name))
-        return LumaFormat(
-            width=frame.width,
-            height=frame.height,
-            bit_depth=planes.luma_bit_depth(name),
-            matrix=matrix,
-            full_range=full,
-            rotation=clockwise_rotation(display_matrix(frame, self.stream)),
-        )
 
     def _estimate_frames(self, total: float | None) -> int | None:
         """From the file's own count where it has one, else from duration and rate."""
@@ -226,7 +191,7 @@ class VideoReader:
         for packet in self._packets():
             index = packet.stream.index
             if index == self.stream.index:
-                yield from self._decode(packet)
+                yield from self._decoder.decode(packet)
             elif packet.stream.disposition & Disposition.attached_pic:
                 if packet.size and index not in self.cover_art:
                     self.cover_art[index] = bytes(packet)
@@ -275,76 +240,16 @@ class VideoReader:
         end = (packet.dts if packet.pts is None else packet.pts) + (packet.duration or 0)
         self._latest_end = max(self._latest_end, end * packet.time_base)
 
-    def _decode(self, packet: av.Packet) -> Iterator[LumaFrame | None]:
-        self._sent_packets += bool(packet.size)
-        try:
-            frames = self.stream.codec_context.decode(packet)
-        except av.error.FFmpegError:
-            if packet.dts is None or self.span.holds(packet.dts, self.time_base):  # before it, the seek is to blame
-                self.damage.broken_packets += 1
-            return
-        for frame in frames:
-            self._decoded_frames += 1
-            yield self._luma_frame(frame)
-
-    def _luma_frame(self, frame: av.VideoFrame) -> LumaFrame | None:
-        if self._first is None:
-            self._first = frame
-            self.luma_format = self._luma_format_of(frame)
-        last, pts = self._last_pts, self._time_of(frame)
-        self._keyframe_seen |= frame.key_frame
-        if last is not None and pts <= last:
-            self._late_frames += 1  # behind a damage, decoders give frames out of order
-            self._last_pts = last
-            return None
-        if not self.span.holds(pts, self.time_base):
-            return None
-        self.damage.concealed_frames += frame.is_corrupt
-        luma = planes.frame_to_luma(self._in_first_shape(frame), self.luma_format.full_range)
-        times = (self.span.move(pts, self.time_base), self.time_base, frame.duration or None)
-        if carries_captions(frame):
-            return CaptionedLumaFrame(luma, *times, decoded=frame)
-        return LumaFrame(luma, *times)
-
-    def _in_first_shape(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Some broadcast recordings change size or format on the way; an encoder cannot."""
-        wanted = self.luma_format
-        if planes.luma_bit_depth(frame.format.name) != wanted.bit_depth:
-            raise MediaError(
-                f"{self.path} changes from {wanted.bit_depth} bits to {frame.format.name} at "
-                f"{float(self._last_pts * self.time_base):.3f} s: split it there and colorize the parts"
-            )
-        if (frame.width, frame.height) == (wanted.width, wanted.height):
-            return frame
-        self._scaled_frames += 1
-        self._other_sizes.add((frame.width, frame.height))
-        return frame.reformat(width=wanted.width, height=wanted.height)
-
-    def _time_of(self, frame: av.VideoFrame) -> int:
-        pts = frame.pts
-        if self._times_from_dts and frame.dts is not None:
-            pts = frame.dts - self.stream.codec_context.reorder_depth * self._ticks_per_frame()
-        elif pts is None:
-            self._missing_pts += not self._times_from_dts
-            pts = frame.dts
-            if self._last_pts is not None and (pts is None or pts <= self._last_pts):
-                pts = self._last_pts + (self._last_duration or self._ticks_per_frame())
-        self._last_pts, self._last_duration = pts or 0, frame.duration
-        return self._last_pts
-
-    def _ticks_per_frame(self) -> int:
-        return max(1, round(1 / (self.frame_rate * self.time_base))) if self.frame_rate else 1
-
     def _compare_with_header(self) -> None:
         """At the end: note what did not come out, and what the file's header promises and was not there."""
         damage, whole = self.damage, self.span.begin is None and self.span.end is None
-        damage.lost_frames = self._late_frames
+        damage.lost_frames = self._decoder.late_frames
         if whole:
             # Behind an edit list, MP4's own count includes frames that are never shown; its index does not.
             stated = len(self.stream.index_entries) if "mp4" in self.format_names else self.stream.frames
             damage.lost_frames += max(0, stated - self._video_packets)
         if damage:  # without damage, packets that give no frame are meant so
-            damage.lost_frames += max(0, self._sent_packets - self._decoded_frames)
+            damage.lost_frames += self._decoder.swallowed
         if whole and self.container.duration and self.format_names & _STATES_DURATION:
             promised = Fraction(self.container.duration, av.time_base) + self.span.origin
             slack = max(Fraction(1, 2), 3 / self.frame_rate if self.frame_rate else 0)

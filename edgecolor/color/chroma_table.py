@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from edgecolor.color.gamut import over_white
 from edgecolor.color.lab import lab_to_linear, lab_to_srgb
 from edgecolor.color.yuv import RED_BLUE_WEIGHTS, chroma_range, luma_range, luma_weights, xyz_matrix
 from edgecolor.frames import Matrix
 
-LEVELS = 256  # of Y': the codes of 8 bits, or the upper 8 bits of deeper codes
+LEVELS = 256  # of Y': the codes of 8 bits, and as many steps of deeper codes
 REACH = 110  # ab units: a and b run from -REACH to REACH
 STEP = 5  # ab units between entries; 256 x 45 rows stay below the 32,767 that cv2.remap can address
 NODES = 2 * REACH // STEP + 1
@@ -21,17 +22,22 @@ CHROMAS = np.linspace(0, REACH * 2**0.5, 25)
 LIGHTNESSES = np.linspace(0, 100, 51)
 
 
+def codes_per_level(bit_depth: int, full_range: bool) -> float:
+    """Y' codes from one level of the table to the next, so that white is a level in either range."""
+    return (2**bit_depth - 1) / (LEVELS - 1) if full_range else 2.0 ** (bit_depth - 8)
+
+
 @lru_cache(maxsize=8)
 def chroma_table(matrix: Matrix, bit_depth: int, full_range: bool) -> np.ndarray:
     """Build the table, in about 0.4 s.
 
     returns  (2, LEVELS * NODES, NODES) float32, read-only: Cb and Cr as float code values. Row l * NODES + i, column j
-             is for Y' = l * 2^(bit_depth - 8), b = i * STEP - REACH and a = j * STEP - REACH. Decoded at this Y' the
+             is for Y' = l * codes_per_level, b = i * STEP - REACH and a = j * STEP - REACH. Decoded at this Y' the
              entry has the ab of its place; where such a color does not exist, the one of the same hue angle that has
              the largest chroma that does.
     """
     black, white = luma_range(bit_depth, full_range)
-    codes = np.arange(LEVELS) * 2.0 ** (bit_depth - 8)
+    codes = np.arange(LEVELS) * codes_per_level(bit_depth, full_range)
     # Codes below black and above white repeat: build each distinct level once.
     levels, level_of_code = np.unique(np.clip((codes - black) / (white - black), 0, 1), return_inverse=True)
     blue_red = _blue_red_difference(levels, matrix)[:, level_of_code]
@@ -61,7 +67,8 @@ def _blue_red_difference(levels: np.ndarray, matrix: Matrix) -> np.ndarray:
     lab = np.stack([solved, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1).astype(np.float32)
     rgb = lab_to_srgb(lab, xyz_matrix(matrix)).astype(np.float64)
     rgb -= (rgb @ luma_weights(matrix))[..., None]
-    # What interpolation left outside the cube, a few thousandths of it, is drawn to gray in a straight line.
+    # What lies outside the cube even so (a few thousandths; more in nearly white yellow, see the note in gamut.py) is
+    # drawn to gray in a straight line.
     y = levels[:, None, None]
     room = np.where(rgb > 0, 1 - y, y) / np.maximum(np.abs(rgb), 1e-12)
     rgb *= np.minimum(room.min(axis=-1, keepdims=True), 1)
@@ -87,7 +94,8 @@ def _largest_chroma(hues: np.ndarray, lightness: np.ndarray, matrix: Matrix) -> 
     """The chroma at which each hue leaves the gamut, at each level: (levels, hues)."""
     linear = lab_to_linear(_polar_lab(lightness, hues[:, None], CHROMAS), xyz_matrix(matrix))
     # In linear light, where the way out of the cube is nearly straight.
-    excess = np.maximum(linear.max(axis=-1) - 1, -linear.min(axis=-1))  # (levels, hues, chromas)
+    above, below = linear.max(axis=-1) - 1 - over_white(lightness), -linear.min(axis=-1)
+    excess = np.maximum(above, below)  # (levels, hues, chromas)
     outside = excess > 1e-6
     outside[..., -1] = True  # nothing that the table asks for lies beyond
     first = np.maximum(outside.argmax(axis=-1), 1)[..., None]

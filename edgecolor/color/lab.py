@@ -5,7 +5,7 @@ Source: IEC 61966-2-1 (the curve, and primaries Rec. 709), CIE 15 (Lab); the mat
 primaries and the white point, so gray is gray to the last bit of float32.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _f_inverse(f: np.ndarray) -> np.ndarray:
 
 
 def _mix(matrix: np.ndarray, planes) -> list[np.ndarray]:
-    """matrix (3, 3) times three planes, in their type. Not `@`: BLAS spends seconds on a million products this small."""
+    """matrix (3, 3) times three planes, in their type; a tenth of the time that `@` takes on so short an axis."""
     first, second, third = planes
     return [first * m0 + second * m1 + third * m2 for m0, m1, m2 in matrix.tolist()]
 
@@ -99,7 +99,7 @@ def lightness_to_gray(lightness: np.ndarray) -> np.ndarray:
     return linear_to_srgb(_f_inverse((_as_float(lightness) + 16) / 116))
 
 
-@lru_cache(maxsize=None)
+@cache
 def lightness_of_code(codes: int) -> np.ndarray:
     """L* of each gray code 0 .. codes - 1, full range: (codes,) float32."""
     return gray_to_lightness(np.arange(codes, dtype=np.float64) / (codes - 1)).astype(np.float32)

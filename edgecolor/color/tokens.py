@@ -5,7 +5,7 @@ sRGB gamut alone, so the table of runs is given as facts; the 326-bin variant ad
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Palette:
 PALETTES = ("ab313", "ab326")
 
 
-@lru_cache(maxsize=None)
+@cache
 def palette(name: str) -> Palette:
     """The palette of that name: "ab313" (Zhang 2016) or "ab326" (Colorful)."""
     if name not in PALETTES:
@@ -115,7 +115,7 @@ def annealed_mean(probs: np.ndarray, centers: np.ndarray, temperature: float = A
     source       Zhang, Isola, Efros, ECCV 2016, "Class Probabilities to Point Estimates"
     """
     if probs.shape[-1] != len(centers):
-        raise ShapeError(f"{probs.shape[-1]} tokens in probs, {len(centers)} in the palette: take both from one manifest")
+        raise ShapeError(f"{probs.shape[-1]} tokens in probs, {len(centers)} in the palette: use one manifest's")
     if not 0 < temperature <= 1:
         raise ConfigError(f"temperature must lie in (0, 1], got {temperature}")
     # In log space: at T = 0.05 a flat 313-token cell raised to 1 / T is all zeros in float32.

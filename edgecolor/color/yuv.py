@@ -8,7 +8,7 @@ says: that is how a desktop shows the picture, and untagged old material has no 
 of Rec. 709, except that the BT.2020 matrix brings its own.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def gray_to_luma(gray: np.ndarray, bit_depth: int, full_range: bool) -> np.ndarr
     return black + np.asarray(gray, dtype=np.float64) * (white - black)
 
 
-@lru_cache(maxsize=None)
+@cache
 def lightness_of_luma(bit_depth: int, full_range: bool) -> np.ndarray:
     """L* of every Y' code, (2^bit_depth,) float32 in [0, 100], read-only; codes below black and above white clamp."""
     codes = np.arange(2**bit_depth)
@@ -104,4 +104,4 @@ def lightness_to_luma(lightness: np.ndarray, bit_depth: int, full_range: bool) -
 
 def _check_depth(bit_depth: int) -> None:
     if bit_depth not in BIT_DEPTHS:
-        raise ConfigError(f"bit depth {bit_depth} is not supported: convert to one of {', '.join(map(str, BIT_DEPTHS))}")
+        raise ConfigError(f"bit depth {bit_depth} is not supported: convert to 8, 10 or 12")

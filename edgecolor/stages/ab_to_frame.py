@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from edgecolor.color.chroma_table import LEVELS, NODES, REACH, STEP, chroma_table
+from edgecolor.color.chroma_table import LEVELS, NODES, REACH, STEP, chroma_table, codes_per_level
 from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.frames import LumaFormat
 
@@ -22,6 +22,7 @@ class AbToChroma:
         self.saturation = saturation
         self._bit_depth = luma_format.bit_depth
         self._cb_cr = chroma_table(luma_format.matrix, luma_format.bit_depth, luma_format.full_range)
+        self._levels_per_code = 1 / codes_per_level(luma_format.bit_depth, luma_format.full_range)
         # Row of b = 0 in the slice of each level.
         self._row = (np.arange(LEVELS) * NODES + NODES // 2).astype(np.float32)
 
@@ -36,7 +37,7 @@ class AbToChroma:
         raises          ShapeError if the two do not belong together
         """
         if ab_planes.shape != (*luma_at_chroma.shape, 2):
-            raise ShapeError(f"ab is {ab_planes.shape} for luma of {luma_at_chroma.shape}: both come from one UpsampleAb")
+            raise ShapeError(f"ab is {ab_planes.shape} for luma of {luma_at_chroma.shape}: take both from UpsampleAb")
         cb, cr = self.to_float_codes(luma_at_chroma, ab_planes)
         if self._bit_depth == 8:
             return cv2.convertScaleAbs(cb), cv2.convertScaleAbs(cr)
@@ -49,7 +50,7 @@ class AbToChroma:
         a, b = (np.ascontiguousarray(ab_planes[..., k], dtype=np.float32) for k in range(2))
         a, b = self._within_reach(a, b)
         # Rounded to the nearest level; luma codes are never negative, so the absolute value changes nothing.
-        level = cv2.convertScaleAbs(luma_at_chroma, alpha=2.0 ** (8 - self._bit_depth))
+        level = cv2.convertScaleAbs(luma_at_chroma, alpha=self._levels_per_code)
         row = cv2.LUT(level, self._row)
         cv2.scaleAdd(b, self.saturation / STEP, row, dst=row)
         column = cv2.addWeighted(a, self.saturation / STEP, a, 0, NODES // 2)

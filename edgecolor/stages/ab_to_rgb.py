@@ -1,6 +1,6 @@
 """Lightness and ab -> RGB for still images, and the way from the token grid to their size."""
 
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ def _into_gamut(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np
     return a * factor, b * factor
 
 
-@lru_cache(maxsize=None)
+@cache
 def _code_of_linear() -> np.ndarray:
     """The 8-bit sRGB code of linear light in LINEAR_CODES steps."""
     srgb = linear_to_srgb(np.arange(LINEAR_CODES) / (LINEAR_CODES - 1))

@@ -19,5 +19,5 @@ def check_luma(luma: np.ndarray, luma_format: LumaFormat) -> None:
     size = (luma_format.height, luma_format.width)
     if luma.shape != size or luma.dtype != dtype:
         raise ShapeError(
-            f"luma is {luma.dtype} {luma.shape}, its format says {dtype} {size}: a stage serves one video, build it anew"
+            f"luma is {luma.dtype} {luma.shape}, its format says {dtype} {size}: a stage serves one video"
         )

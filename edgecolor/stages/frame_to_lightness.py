@@ -56,8 +56,9 @@ class FrameToLightness:
         small = shrink(luma, *self._coded_size)
         if self._turns:
             small = np.ascontiguousarray(np.rot90(small, -self._turns))
-        lightness = cv2.LUT(small, self._lightness) if small.dtype == np.uint8 else self._lightness.take(small, mode="clip")
-        return lightness[None, None]
+        if small.dtype == np.uint8:
+            return cv2.LUT(small, self._lightness)[None, None]
+        return self._lightness.take(small, mode="clip")[None, None]
 
 
 def resize_lightness(lightness: np.ndarray, h0: int, w0: int) -> np.ndarray:

@@ -47,25 +47,17 @@ def luma_at_chroma(luma: np.ndarray, chroma_format: ChromaFormat) -> np.ndarray:
     """
     if not chroma_format.log2_x:
         return luma.astype(np.float32)
-    height, width = luma.shape
-    odd_rows = height % 2 if chroma_format.log2_y else 0
-    if odd_rows or width % 2:
-        luma = cv2.copyMakeBorder(luma, 0, odd_rows, 0, width % 2, cv2.BORDER_REPLICATE)
-    if chroma_format.log2_y:
-        across = _block_means(luma)
-        if chroma_format.siting is not Siting.CENTER:  # 1 2 1 around the even column: the mean of two pairs
-            across = _mean_with_previous(across, _block_means(luma[:, 1:-1]), axis=1)
-        if chroma_format.siting is Siting.TOPLEFT and luma.shape[0] > 2:
-            above = _block_means(luma[1:-1])
-            above = _mean_with_previous(above, _block_means(luma[1:-1, 1:-1]), axis=1)
-            across = _mean_with_previous(across, above, axis=0)
-        return across.astype(np.float32, copy=False)
-    pairs = luma.reshape(luma.shape[0], -1, 2)
-    even, odd = (cv2.extractChannel(pairs, k).astype(np.float32) for k in range(2))
-    across = (even + odd) / 2
-    if chroma_format.siting is not Siting.CENTER:
-        across[:, 1:] += (odd[:, :-1] - odd[:, 1:]) / 4
-    return across
+    rows, columns = luma.shape
+    odd_rows = rows % 2 if chroma_format.log2_y else 0
+    if odd_rows or columns % 2:
+        luma = cv2.copyMakeBorder(luma, 0, odd_rows, 0, columns % 2, cv2.BORDER_REPLICATE)
+    if chroma_format.siting is Siting.CENTER:
+        return _block_means(luma, chroma_format.log2_y).astype(np.float32)
+    # On the even column: 1 2 1, the mean of the pairs before and after it. Likewise on the even row.
+    sited = _sited_left(luma, chroma_format.log2_y)
+    if chroma_format.siting is Siting.TOPLEFT and chroma_format.log2_y:
+        sited[1:] = (sited[1:] + _sited_left(luma[1:-1], 1)) / 2
+    return sited
 
 
 class UpsampleAb:
@@ -87,7 +79,7 @@ class UpsampleAb:
         ):
             if log2 not in (0, 1) or chroma != -(-luma >> log2):
                 raise ConfigError(
-                    f"chroma planes {chroma} samples {name} do not go with luma {luma} samples {name} at 1/{1 << log2}: "
+                    f"chroma planes {chroma} samples {name} do not go with luma {luma} {name} at 1/{1 << log2}: "
                     "choose a 4:2:0, 4:2:2 or 4:4:4 format"
                 )
         if chroma_format.log2_y > chroma_format.log2_x:
@@ -115,7 +107,7 @@ class UpsampleAb:
         return enlarge_model(gain / self._span, offset, sited, self._siting_map), sited
 
     def _map_to_siting(self) -> np.ndarray | None:
-        """How to move the grid so that cv2.resize, which knows centers only, hits the chroma positions; (2, 3) affine."""
+        """Affine map (2, 3) that moves the grid so that cv2.resize, which knows centers only, hits the samples."""
         (rows, columns), luma, chroma = self._coded_grid, self.luma_format, self.chroma_format
         centered = chroma.siting is Siting.CENTER
         scale_x, shift_x = _axis_to_siting(columns, luma.width, chroma.width, chroma.log2_x, centered)
@@ -155,19 +147,21 @@ def _window_mean(plane: np.ndarray) -> np.ndarray:
     return cv2.blur(plane, (WINDOW, WINDOW), borderType=cv2.BORDER_REPLICATE)
 
 
-def _block_means(luma: np.ndarray) -> np.ndarray:
-    height, width = luma.shape
-    return cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA) if width and height else luma
+def _block_means(luma: np.ndarray, log2_y: int) -> np.ndarray:
+    """Means of pairs of columns (log2_y 0) or of blocks of 2 x 2, rounded; of an empty plane an empty one."""
+    rows, columns = luma.shape[0] >> log2_y, luma.shape[1] // 2
+    if not rows or not columns:
+        return np.empty((rows, columns), luma.dtype)
+    # Linear interpolation at exactly half the size is the mean of two samples, and 20 times as fast as the area's.
+    return cv2.resize(luma, (columns, rows), interpolation=cv2.INTER_AREA if log2_y else cv2.INTER_LINEAR)
 
 
-def _mean_with_previous(here: np.ndarray, before: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of here[j] and before[j - 1] along an axis, as float32; the first one is here[0] alone."""
-    mean = here.astype(np.float32)
-    rest = mean[:, 1:] if axis else mean[1:]
-    if rest.size:
-        rest += before
-        rest *= 0.5
-    return mean
+def _sited_left(luma: np.ndarray, log2_y: int) -> np.ndarray:
+    after, before = _block_means(luma, log2_y), _block_means(luma[:, 1:-1], log2_y)
+    sited = after.astype(np.float32)
+    if before.size:
+        cv2.addWeighted(after[:, 1:], 0.5, before, 0.5, 0, dst=sited[:, 1:], dtype=cv2.CV_32F)
+    return sited
 
 
 def _axis_to_siting(cells: int, luma: int, chroma: int, log2: int, centered: bool) -> tuple[float, float]:
@@ -175,6 +169,7 @@ def _axis_to_siting(cells: int, luma: int, chroma: int, log2: int, centered: boo
     step = 1 << log2  # luma samples from one chroma sample to the next
     first = (step - 1) / 2 if centered else 0.0  # luma position of the first chroma sample
     scale = step * chroma / luma  # 1 unless the plane is odd
-    # resize reads s = (j + 0.5) cells / chroma - 0.5 for chroma sample j, which sits at t = (step j + first + 0.5) cells / luma - 0.5
+    # For chroma sample j resize reads the grid at (j + 0.5) cells / chroma - 0.5, and should read it at
+    # (step j + first + 0.5) cells / luma - 0.5. Eliminating j leaves:
     shift = (first + 0.5 - step / 2) * cells / luma + (scale - 1) / 2
     return scale, shift

@@ -4,6 +4,8 @@ import ctypes
 import os
 import shutil
 import subprocess
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from edgecolor.kernels import FLOAT16, FLOAT32, DecodeJob, load_kernels
 
 SOURCES = Path(__file__).resolve().parent.parent / "cpp_plugins"
+_temporary = tempfile.TemporaryDirectory(prefix="edgecolor-kernels-")
 GUARD = 4096  # bytes of not-a-number around every array that a kernel gets
 
 
@@ -23,16 +26,54 @@ def find_compiler() -> str:
     return compiler
 
 
-def build_for_cpu(folder: Path) -> ctypes.CDLL:
-    library = folder / "kernels_on_cpu.so"
-    kernels = [SOURCES / "color_token_decode" / "kernel.cu"]
+@lru_cache(maxsize=None)
+def _kernel_objects() -> list[Path]:
+    """The kernels and the CUDA emulator, compiled once for all test files."""
+    folder = Path(_temporary.name)
     emulator = SOURCES / "testing" / "cuda_on_cpu"
+    objects = []
+    for source in (*sorted(SOURCES.glob("*/kernel.cu")), emulator / "cuda_on_cpu.cpp"):
+        objects.append(folder / f"{source.parent.name}.o")
+        subprocess.run(
+            [find_compiler(), "-std=c++17", "-O1", "-ffp-contract=off", "-w", "-fPIC", "-I", emulator]
+            + ["-x", "c++", "-c", source, "-o", objects[-1]],
+            check=True,
+        )
+    return objects
+
+
+@lru_cache(maxsize=None)
+def build_for_cpu() -> ctypes.CDLL:
+    """The library of the kernels."""
+    library = Path(_temporary.name) / "kernels_on_cpu.so"
+    subprocess.run([find_compiler(), "-shared", *_kernel_objects(), "-o", library], check=True)
+    return load_kernels(library)
+
+
+def find_tensorrt_headers() -> Path:
+    """The folder with NvInferRuntime.h, or skip."""
+    root = os.environ.get("TensorRT_ROOT")  # noqa: SIM112, the name that CMake gives it
+    folders = [os.environ.get("EDGECOLOR_TRT_INCLUDE"), root and f"{root}/include", "/usr/include/x86_64-linux-gnu"]
+    folders += ["/usr/include/aarch64-linux-gnu", "/usr/local/tensorrt/include"]
+    for folder in folders:
+        if folder and (Path(folder) / "NvInferRuntime.h").is_file():
+            return Path(folder)
+    pytest.skip(
+        "needs TensorRT's headers: set TensorRT_ROOT, or EDGECOLOR_TRT_INCLUDE to the folder with NvInferRuntime.h"
+    )
+
+
+@lru_cache(maxsize=None)
+def build_plugin_for_cpu() -> Path:
+    """The plugin with the kernel of the CPU inside; TensorRT loads it like the real one, as it needs no library."""
+    library = Path(_temporary.name) / "plugin_on_cpu.so"
     subprocess.run(
-        [find_compiler(), "-std=c++17", "-O1", "-ffp-contract=off", "-Wno-unknown-pragmas", "-fPIC", "-shared"]
-        + ["-I", emulator, "-x", "c++", *kernels, emulator / "cuda_on_cpu.cpp", "-o", library],
+        [find_compiler(), "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
+        + ["-I", SOURCES / "testing" / "cuda_on_cpu", "-isystem", find_tensorrt_headers()]
+        + [SOURCES / "color_token_decode" / "plugin_v3.cpp", *_kernel_objects(), "-o", library],
         check=True,
     )
-    return load_kernels(library)
+    return library
 
 
 def guarded(array: np.ndarray) -> np.ndarray:

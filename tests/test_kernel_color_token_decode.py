@@ -13,8 +13,8 @@ both_types = pytest.mark.parametrize("dtype", (np.float32, np.float16))
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory):
-    return build_for_cpu(tmp_path_factory.mktemp("kernels"))
+def kernels():
+    return build_for_cpu()
 
 
 @pytest.fixture

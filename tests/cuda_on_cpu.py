@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ def find_compiler() -> str:
     return compiler
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kernel_objects() -> list[Path]:
     """The kernels and the CUDA emulator, compiled once for all test files."""
     folder = Path(_temporary.name)
@@ -42,7 +42,7 @@ def _kernel_objects() -> list[Path]:
     return objects
 
 
-@lru_cache(maxsize=None)
+@cache
 def build_for_cpu() -> ctypes.CDLL:
     """The library of the kernels."""
     library = Path(_temporary.name) / "kernels_on_cpu.so"
@@ -63,7 +63,7 @@ def find_tensorrt_headers() -> Path:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def build_plugin_for_cpu() -> Path:
     """The plugin with the kernel of the CPU inside; TensorRT loads it like the real one, as it needs no library."""
     library = Path(_temporary.name) / "plugin_on_cpu.so"

@@ -18,9 +18,7 @@ PYTHONS += [sys.executable] * here
 
 pytestmark = [
     pytest.mark.tensorrt,
-    pytest.mark.skipif(
-        not PYTHONS, reason="needs a TensorRT registry: see docs/plugin.md"
-    ),
+    pytest.mark.skipif(not PYTHONS, reason="needs a TensorRT registry: see docs/plugin.md"),
 ]
 
 

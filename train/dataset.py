@@ -1,142 +1,181 @@
-"""Photographs from WebDataset shards, held decoded in memory, cut into augmented crops.
+"""Pictures held decoded in memory, cut into augmented crops.
 
 Small photographs fit: 22,000 of them at a short side of 160 px take 2.3 GB as RGB bytes, and a crop then costs a
 fifth of a millisecond, so one thread keeps a small network fed.
 """
 
 import logging
-import queue
-import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from edgecolor.color.lab import rgb_to_xyz_matrix, srgb_to_lab, srgb_to_linear
+from edgecolor.color.lab import rgb_to_xyz_matrix, srgb_to_lab
 from edgecolor.errors import ConfigError
+from edgecolor.train.clip_metrics import visible_before
 from edgecolor.train.config import DataConfig
+from edgecolor.train.degrade import Degrade
+from edgecolor.train.metrics import LINEAR_OF_CODE
+from edgecolor.train.sources import Counts, usable_samples
 
 log = logging.getLogger(__name__)
 
-STRIDE = 4  # lightness samples per cell of the token grid, each way
-LINEAR_OF_CODE = srgb_to_linear(np.arange(256) / 255).astype(np.float32)
+STRIDE = 4  # lightness samples per cell of the token grid, each way, unless the model says otherwise
 LUMINANCE = rgb_to_xyz_matrix()[1].astype(np.float32)  # linear RGB to Y
+DEGRADE_STREAM = 1_000_003  # sets the random numbers of old-film effects apart from those of the crops
 
 
 @dataclass
 class Batch:
     lightness: Tensor  # (N, 1, h0, w0) float32, L*
-    ab: Tensor  # (N, h, w, 2) float32, ab units, at 1/4 of the size
+    ab: Tensor  # (N, h, w, 2) float32, ab units, at 1/stride of the size
+    previous: Tensor | None = None  # (N, 1, h0, w0), the frame before
+    motion: Tensor | None = None  # (N, h, w, 2) float32, (dx, dy) in cells to where each cell was in it
+    seen: Tensor | None = None  # (N, h, w) float32, 1 where the frame before shows the same thing
+
+    def __len__(self) -> int:
+        return len(self.lightness)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(**{name: None if value is None else change(value) for name, value in vars(self).items()})
 
 
-def decode_rgb(data: bytes) -> np.ndarray | None:
-    """An encoded picture to (H, W, 3) uint8 RGB, or None where it cannot be decoded."""
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+class Draw(NamedTuple):
+    """Where one crop comes from; drawing is cheap, cutting is not."""
 
-
-def chroma_95(rgb: np.ndarray) -> float:
-    """95th percentile of sqrt(a^2 + b^2) over a thumbnail, with its mean color taken out: a sepia print scores low."""
-    lab = srgb_to_lab(cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
-    ab = lab[..., 1:] - lab[..., 1:].mean(axis=(0, 1)) * 0.5
-    return float(np.percentile(np.hypot(ab[..., 0], ab[..., 1]), 95))
+    picture: int
+    side: int  # pixels of the picture
+    top: int
+    left: int
+    flip: bool
+    bend: float  # gamma on lightness
 
 
 class Photographs:
-    """All pictures of the shards, in memory, with how often each is drawn."""
+    """All pictures of the sources, in memory, with how often each is drawn."""
 
-    def __init__(self, config: DataConfig):
-        import webdataset as wds
-
+    def __init__(self, config: DataConfig, pairs: bool = False, degrade: Degrade | None = None):
+        if not config.sources:
+            raise ConfigError("data.sources is empty: name at least one source of pictures")
+        self.config, self.pairs, self.degrade = config, pairs, degrade
         self.pictures: list[np.ndarray] = []
+        self.previous: dict[int, np.ndarray] = {}
         weights: list[float] = []
-        broken = gray = 0
-        # Every shard is read once, in order; shuffling happens when crops are drawn.
-        samples = wds.WebDataset(expand(config.shards), shardshuffle=False)
-        encoded = ((s["__key__"], next(v for k, v in s.items() if not k.startswith("__"))) for s in samples)
-        with ThreadPoolExecutor(2) as pool:
-            for key, rgb in pool.map(lambda kv: (kv[0], decode_rgb(kv[1])), encoded):
-                if rgb is None:
-                    broken += 1
-                    continue
-                weight = config.weights.get(key.rsplit("/", 1)[-1].split("_")[0], 1.0)
-                if weight > 0 and chroma_95(rgb) < config.min_chroma:
-                    gray += 1
-                elif weight > 0:
-                    self.pictures.append(rgb)
-                    weights.append(weight)
+        self.counts = Counts()
+        for sample, weight in usable_samples(config, self.counts, pairs):
+            if sample.previous is not None:
+                self.previous[len(self.pictures)] = sample.previous
+            self.pictures.append(sample.rgb)
+            weights.append(weight)
         if not self.pictures:
-            raise ConfigError(f"data.shards={config.shards}: no picture left ({broken} unreadable, {gray} near gray)")
-        log.info("%d pictures (%d near gray and %d unreadable left out)", len(self.pictures), gray, broken)
-        self.config = config
+            where = ", ".join(source.path for source in config.sources)
+            raise ConfigError(f"data.sources leave no picture ({where}; left out: {self.counts})")
+        if pairs and not self.previous:
+            raise ConfigError("a temporal loss needs pairs of frames, and data.sources holds no video")
+        log.info("%d pictures (left out: %s)", len(self.pictures), self.counts)
         self.cumulative = np.cumsum(weights) / np.sum(weights)
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        picture = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pictures) - 1)
+        shape = self.pictures[picture].shape
+        side = max(16, round(min(shape[:2]) * rng.uniform(*self.config.zoom)))
+        top, left = (int(rng.integers(0, extent - side + 1)) for extent in shape[:2])
+        flip = rng.random() < 0.5
+        bend = 1 + rng.uniform(-1, 1) * self.config.gamma if rng.random() < 0.3 else 1.0
+        return Draw(picture, side, top, left, flip, bend)
+
+    def cut(self, rgb: np.ndarray, draw: Draw, size: int) -> np.ndarray:
+        """The crop of a picture: (size, size, 3) uint8."""
+        rgb = rgb[draw.top : draw.top + draw.side, draw.left : draw.left + draw.side]
+        if draw.flip:
+            rgb = rgb[:, ::-1]
+        return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if draw.side > size else cv2.INTER_LINEAR)
 
     def crop(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         """One random crop: lightness (size, size) and ab (size / 4, size / 4, 2), float32."""
-        rgb = self.pictures[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pictures) - 1)]
-        side = max(16, round(min(rgb.shape[:2]) * rng.uniform(*self.config.zoom)))
-        top, left = (int(rng.integers(0, extent - side + 1)) for extent in rgb.shape[:2])
-        rgb = rgb[top : top + side, left : left + side]
-        if rng.random() < 0.5:
-            rgb = rgb[:, ::-1]
-        shrinks = side > size
-        rgb = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        luminance = LINEAR_OF_CODE[rgb] @ LUMINANCE
-        lightness = np.maximum(116 * np.cbrt(luminance) - 16, 0)
-        if rng.random() < 0.3:
-            lightness = 100 * (lightness / 100) ** (1 + rng.uniform(-1, 1) * self.config.gamma)
-        small = cv2.resize(rgb, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
-        return lightness, srgb_to_lab(small.astype(np.float32) / 255)[..., 1:]
+        draw = self.draw(rng)
+        rgb = self.cut(self.pictures[draw.picture], draw, size)
+        return bent_lightness(rgb, draw.bend), ab_of(rgb, STRIDE)
 
-    def batch(self, rng: np.random.Generator, size: int, count: int) -> Batch:
-        lightness, ab = zip(*(self.crop(rng, size) for _ in range(count)))
-        return Batch(torch.from_numpy(np.stack(lightness)[:, None]), torch.from_numpy(np.stack(ab)))
+    def batch(
+        self, seed: tuple[int, ...], size: int, count: int, part: slice = slice(None), stride: int = STRIDE
+    ) -> Batch:
+        """Random crops.
+
+        seed   with it, the same crops come again
+        size   of the crops in pixels; count of them
+        part   which of them to cut: processes that share a batch each draw all of it and cut their own part
+        """
+        rng = np.random.default_rng(seed)
+        draws = [self.draw(rng) for _ in range(count)]
+        items = [self._item(draws[i], (*seed, DEGRADE_STREAM, i), size, stride) for i in range(count)[part]]
+        stacked = [torch.from_numpy(np.stack(column)) for column in zip(*items, strict=True)]
+        return Batch(*stacked)
+
+    def _item(self, draw: Draw, seed: tuple[int, ...], size: int, stride: int) -> tuple[np.ndarray, ...]:
+        rgb = self.cut(self.pictures[draw.picture], draw, size)
+        lightness = bent_lightness(rgb, draw.bend)
+        frames, motion, seen = [lightness], None, None
+        if self.pairs:
+            before = self.previous.get(draw.picture)
+            cells = size // stride
+            if before is None:
+                frames.append(lightness)
+                motion, seen = np.zeros((cells, cells, 2), np.float32), np.zeros((cells, cells), np.float32)
+            else:
+                frames.append(bent_lightness(self.cut(before, draw, size), draw.bend))
+                motion, seen = motion_in_cells(*frames, stride)
+        if self.degrade:
+            frames = self.degrade(frames, np.random.default_rng(seed))
+        item = (frames[0][None], ab_of(rgb, stride))
+        return (*item, frames[1][None], motion, seen) if self.pairs else item
 
 
-def expand(pattern: str) -> list[str]:
-    """Shard files of a glob or brace pattern, sorted; an error where there are none."""
-    import glob
-
-    import braceexpand
-
-    files = [f for part in braceexpand.braceexpand(pattern) for f in sorted(glob.glob(part)) or ([part] * ("://" in part))]
-    if not files:
-        raise ConfigError(f"data.shards={pattern!r} matches no file")
-    return files
+def bent_lightness(rgb: np.ndarray, bend: float) -> np.ndarray:
+    """(H, W, 3) uint8 to L* (H, W) float32, under a gamma curve of that exponent."""
+    lightness = np.maximum(116 * np.cbrt(LINEAR_OF_CODE[rgb] @ LUMINANCE) - 16, 0)
+    return lightness if bend == 1 else (100 * (lightness / 100) ** bend).astype(np.float32)
 
 
-def prefetch(make, first: int, last: int, depth: int = 4) -> Iterator[Batch]:
-    """make(step) for first <= step < last, computed ahead in one thread; errors in it reach the caller."""
-    ready: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
+def ab_of(rgb: np.ndarray, stride: int) -> np.ndarray:
+    """(H, W, 3) uint8 to the ab of its cells (H / stride, W / stride, 2) float32."""
+    cells = rgb.shape[1] // stride, rgb.shape[0] // stride
+    small = rgb if stride == 1 else cv2.resize(rgb, cells, interpolation=cv2.INTER_AREA)
+    return srgb_to_lab(small.astype(np.float32) / 255)[..., 1:]
 
-    def put(item) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.5)
-                return True
-            except queue.Full:
-                continue
-        return False
 
-    def work():
-        try:
-            for step in range(first, last):
-                if not put(make(step)):
-                    return
-        except BaseException as error:  # handed to the training thread, which raises it
-            put(error)
+def motion_in_cells(lightness: np.ndarray, previous: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Optical flow between two frames of L* (H, W), by cell.
 
-    threading.Thread(target=work, daemon=True).start()
+    returns  motion (H / stride, W / stride, 2): (dx, dy) in cells to where each cell was in the previous frame;
+             seen (H / stride, W / stride): share of the cell's samples that the previous frame shows
+    """
+    now, before = (np.clip(frame * 2.55, 0, 255).astype(np.uint8) for frame in (lightness, previous))
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = search.calc(now, before, None)
+    visible = visible_before(flow, search.calc(before, now, None)).astype(np.float32)
+    cells = lightness.shape[1] // stride, lightness.shape[0] // stride
+    motion = cv2.resize(flow, cells, interpolation=cv2.INTER_AREA) / stride
+    return motion.astype(np.float32), cv2.resize(visible, cells, interpolation=cv2.INTER_AREA)
+
+
+def prefetch(
+    make: Callable[[int], Batch], first: int, last: int, depth: int = 4, workers: int = 1
+) -> Iterator[Batch]:
+    """make(step) for first <= step < last, computed ahead in threads, in order; errors in it reach the caller."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+    ahead: deque = deque()
     try:
-        for _ in range(first, last):
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        for step in range(first, last + depth):
+            if step < last:
+                ahead.append(pool.submit(make, step))
+            if step >= first + depth and ahead:
+                yield ahead.popleft().result()
     finally:
-        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)

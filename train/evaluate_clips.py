@@ -1,54 +1,17 @@
 """Judge a model on clips: turn the frames gray, colorize them in order, and look at closeness and steadiness."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from edgecolor.errors import ConfigError, MediaError, MediaNotFoundError
+from edgecolor.errors import ConfigError, MediaError
 from edgecolor.train.clip_metrics import ColorDistributionConsistency, WarpError
+from edgecolor.train.clips import clip_files, frames_of
 from edgecolor.train.colorize import Colors
 from edgecolor.train.evaluate import Evaluation, summarize, to_gray
 from edgecolor.train.metrics import picture_metrics
 
-CLIP_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".ts", ".ogv")
 PICTURE_EVERY = 8  # frames between those whose distance from the original is measured
-
-
-def is_clips(where: str | Path) -> bool:
-    """Whether a path is a video file, or a folder with nothing but video files to offer."""
-    path = Path(where)
-    return path.suffix.lower() in CLIP_SUFFIXES or (path.is_dir() and bool(clip_files(path)))
-
-
-def clip_files(where: str | Path) -> list[Path]:
-    path = Path(where)
-    if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.suffix.lower() in CLIP_SUFFIXES)
-    return [path]
-
-
-def frames_of(path: Path, limit: int | None = None) -> Iterator[tuple[np.ndarray, float]]:
-    """Each frame of a clip as (H, W, 3) uint8 RGB, with its time in seconds.
-
-    raises  MediaNotFoundError, MediaError where the file is no video or does not decode
-    """
-    import av
-
-    if not path.is_file():
-        raise MediaNotFoundError(f"{path}: no such clip")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path} has no video stream: give a clip")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for i, frame in enumerate(container.decode(stream)):
-                if limit is not None and i >= limit:
-                    return
-                yield frame.to_ndarray(format="rgb24"), float(frame.time if frame.time is not None else i / 25)
-    except av.FFmpegError as error:
-        raise MediaError(f"{path} does not decode ({error.strerror}): give a whole clip") from error
 
 
 def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple[dict[str, float], int, list]:

@@ -7,9 +7,10 @@ import numpy as np
 
 from edgecolor.config import ColorConfig
 from edgecolor.models import MODELS
+from edgecolor.train.clips import is_clips
 from edgecolor.train.colorize import LeftGray, Opened, open_colors
 from edgecolor.train.evaluate import Evaluation, evaluate
-from edgecolor.train.evaluate_clips import evaluate_clips, is_clips
+from edgecolor.train.evaluate_clips import evaluate_clips
 from edgecolor.train.model_facts import facts_of
 from edgecolor.train.perceptual import open_inception, open_lpips
 

@@ -1,9 +1,8 @@
 """The training loop: one config in, checkpoints and an EMA of the weights out; resumes exactly where it stopped."""
 
-import json
 import logging
-import math
 import signal
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,123 +11,195 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgecolor.color.tokens import palette, rebalancing_weights
-from edgecolor.errors import EdgeColorError
+from edgecolor.color.tokens import palette
+from edgecolor.errors import ConfigError, EdgeColorError, ModelError
 from edgecolor.models import build_model
-from edgecolor.train.checkpoint import load_checkpoint, save_checkpoint
-from edgecolor.train.config import TrainConfig, to_plain
+from edgecolor.train.checkpoint import check_fits, load_checkpoint, save_checkpoint
+from edgecolor.train.config import Phase, TrainConfig, to_plain
 from edgecolor.train.dataset import Batch, Photographs, prefetch
-from edgecolor.train.losses import TokenLoss
-from edgecolor.train.prior import token_prior
+from edgecolor.train.degrade import Degrade
+from edgecolor.train.device_data import DeviceCrops
+from edgecolor.train.distributed import join_processes
+from edgecolor.train.losses import build_losses
+from edgecolor.train.optim import WeightEma, build_optimizer, load_optimizer, rate_at
+from edgecolor.train.prediction import Prediction, centers_of
+from edgecolor.train.preview import sample_sheet
+from edgecolor.train.prior import read_prior, token_prior
+from edgecolor.train.training_log import TrainingLog
 
 log = logging.getLogger(__name__)
+
+NON_FINITE_FILE = "non-finite-batch.pt"
+SAMPLE_STREAM = 2_000_003  # seed of the crops that TensorBoard shows, apart from those trained on
 
 
 class TrainingError(EdgeColorError, RuntimeError):
     """The run cannot go on."""
 
 
-def rate_at(step: int, total: int, warmup: int) -> float:
-    """Share of the peak rate: a linear warm-up, then half a cosine down to zero."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
 def computes_bf16(device: torch.device) -> bool:
     """Whether bf16 is native there; emulated, it is three times slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict]:
-    """The encoder at its own rate; no decay for vectors (biases, norms) and for the tokens."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            plain = parameter.ndim < 2 or name == "tokens"
-            groups.setdefault((name.startswith("encoder."), plain), []).append(parameter)
-    optim = config.optim
-    return [
-        {
-            "params": params,
-            "peak": optim.encoder_lr if encoder else optim.lr,
-            "weight_decay": 0.0 if plain else optim.weight_decay,
-        }
-        for (encoder, plain), params in groups.items()
-    ]
+def prepare_model(config: TrainConfig) -> nn.Module:
+    """The config's model with the weights that it starts from, its first blocks frozen."""
+    model = build_model(config.model)
+    if config.init:
+        state = load_checkpoint(Path(config.init))
+        check_fits(state, config.model, model, Path(config.init))
+        model.load_state_dict(state["ema"])
+    if config.init_encoder or config.frozen_blocks:
+        encoder = getattr(model, "encoder", None)
+        if not hasattr(encoder, "load_imagenet"):
+            raise ConfigError(f"init_encoder and frozen_blocks: {config.model} has no ImageNet encoder, leave them out")
+        if config.init_encoder:
+            encoder.load_imagenet(read_weights(config.init_encoder))
+        if config.frozen_blocks:
+            for module in [encoder.stem, *encoder.blocks[: config.frozen_blocks]]:
+                module.requires_grad_(False)
+    return model
 
 
-class WeightEma:
-    """Running average of parameters and buffers, with a half-life in steps, shorter at the start."""
+def read_weights(path: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-    def __init__(self, model: nn.Module, halflife: int):
-        self.decay = 0.5 ** (1 / max(1, halflife))
-        self.state = {name: value.detach().clone().float() for name, value in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        names = list(self.state)
-        current = model.state_dict()
-        torch._foreach_lerp_([self.state[n] for n in names], [current[n].float() for n in names], 1 - decay)
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"init_encoder: there is no {path}") from error
+    except SafetensorError as error:
+        raise ModelError(f"init_encoder: {path} is not a safetensors file ({error})") from error
 
 
 class Trainer:
-    def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu"):
-        self.config, self.folder, self.device = config, folder, torch.device(device)
-        torch.manual_seed(config.seed)
-        self.model = build_model(config.model)
-        if config.init_encoder:
-            from safetensors.torch import load_file
+    """One run in one folder.
 
-            self.model.encoder.load_imagenet(load_file(config.init_encoder))
-        for module in [self.model.encoder.stem, *self.model.encoder.blocks[: config.frozen_blocks]]:
-            module.requires_grad_(False)
-        self.photographs = Photographs(config.data)
-        colors = palette(self.model.config.palette)
-        prior = token_prior(self.photographs, colors, seed=config.seed)
-        self.prior = torch.from_numpy(prior)
-        self.loss = TokenLoss(colors, rebalancing_weights(prior, config.uniform)).to(self.device)
-        with torch.no_grad():
-            self.model.token_bias.copy_(self.prior.log())
+    config  of the run
+    folder  for checkpoint.pt, log.jsonl and events
+    device  cpu or cuda
+    resume  take up the folder's checkpoint, if there is one
+    quiet   no progress bar
+    raises  ConfigError, ModelError (a checkpoint that is damaged or of another model), MissingDependencyError
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        device: str | torch.device = "cpu",
+        resume: bool = False,
+        quiet: bool = False,
+    ):
+        self.config, self.folder, self.device, self.quiet = config, folder, torch.device(device), quiet
+        self.processes = join_processes(self.device)
+        for phase in config.phases:
+            if phase.batch % (self.processes.world * config.optim.accumulate):
+                share = f"{self.processes.world} processes x {config.optim.accumulate} parts"
+                raise ConfigError(f"phases: a batch of {phase.batch} cannot be shared by {share}")
+        torch.manual_seed(config.seed)
+        self.model = prepare_model(config)
+        state = self._read_checkpoint() if resume and self.checkpoint.exists() else {}
+        self.centers = centers_of(self.model)
+        degrade = Degrade(config.degrade) if config.degrade.any else None
+        self.photographs = Photographs(config.data, config.needs_pairs, degrade)
+        self.crops = self._place_crops()
+        self.prior = state.get("prior") if state else self._find_prior()
+        self.losses = build_losses(config.losses, self.model, self.prior).to(self.device)
+        if self.prior is not None and hasattr(self.model, "token_bias") and not config.init:
+            with torch.no_grad():
+                self.model.token_bias.copy_(self.prior.log())
         self.model.to(self.device, memory_format=torch.channels_last).train()
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), lr=0.0, fused=True)
+        if self.centers is not None:
+            self.centers = self.centers.to(self.device)
+        self.optimizer = build_optimizer(self.model, config.optim)
         self.ema = WeightEma(self.model, config.optim.ema_halflife)
+        self.net = self._wrap()
         self.step = 0
-        native = computes_bf16(self.device)
-        half = config.precision == "bf16" or (config.precision == "auto" and native)
-        log.info("computing in %s", "bf16 autocast" if half else "float32")
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
+        self._choose_precision()
+        if state:
+            self._take_up(state)
+
+    def _place_crops(self) -> Photographs | DeviceCrops:
+        on = self.config.data.on
+        if on == "auto":
+            fits = not (self.config.degrade.any or self.config.needs_pairs)
+            on = "device" if self.device.type == "cuda" and fits else "memory"
+        if on == "device" and self.config.needs_pairs:
+            raise ConfigError("data.on=device cuts single pictures only: a temporal loss needs data.on=memory")
+        return DeviceCrops(self.photographs, self.device) if on == "device" else self.photographs
+
+    def _find_prior(self) -> Tensor | None:
+        if self.centers is None:
+            return None
+        colors = palette(self.model.config.palette)
+        if self.config.prior:
+            return torch.from_numpy(read_prior(self.config.prior, colors))
+        return torch.from_numpy(token_prior(self.photographs, colors, seed=self.config.seed))
+
+    def _wrap(self) -> nn.Module:
+        net = self.model
+        if self.processes.world > 1:
+            if self.device.type == "cuda":
+                net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+            net = nn.parallel.DistributedDataParallel(
+                net, device_ids=[self.device.index] if self.device.type == "cuda" else None
+            )
+        return torch.compile(net) if self.config.compile else net
+
+    def _choose_precision(self) -> None:
+        precision = self.config.precision
+        if precision == "auto":
+            precision = "bf16" if computes_bf16(self.device) else "fp32"
+        log.info("computing in %s on %s", precision, self.device)
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        self.autocast = (
+            torch.autocast(self.device.type, kinds[precision]) if precision in kinds else nullcontext()
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
     def save(self) -> None:
+        if not self.processes.first:
+            return
         state = {
             "config": to_plain(self.config),
             "step": self.step,
             "model": self.model.state_dict(),
             "ema": self.ema.state,
             "optimizer": self.optimizer.state_dict(),
-            "prior": self.prior,
+            "scaler": self.scaler.state_dict(),
         }
+        if self.prior is not None:
+            state["prior"] = self.prior
         save_checkpoint(self.checkpoint, state)
 
-    def resume(self) -> bool:
-        """Take up the folder's checkpoint, if there is one."""
-        if not self.checkpoint.exists():
-            return False
+    def _read_checkpoint(self) -> dict:
         state = load_checkpoint(self.checkpoint)
-        self.model.load_state_dict(state["model"])
-        self.ema.state = state["ema"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.prior, self.step = state["prior"], state["step"]
-        return True
+        check_fits(state, self.config.model, self.model, self.checkpoint)
+        step, total = state["step"], self.config.total_steps
+        if step > total:
+            raise ConfigError(f"{self.checkpoint} is at step {step}, past the config's {total}: raise phases.steps")
+        return state
 
-    def phase_at(self, step: int):
+    def _take_up(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.ema.load(state["ema"])
+        try:
+            load_optimizer(self.optimizer, state["optimizer"])
+        except ValueError as error:
+            raise ModelError(f"{self.checkpoint}: its optimizer is not that of the config ({error})") from error
+        if state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+
+    def phase_at(self, step: int) -> Phase:
         for phase in self.config.phases:
             if step < phase.steps:
                 return phase
@@ -136,59 +207,121 @@ class Trainer:
         raise ValueError(f"step is past the last phase by {step}")
 
     def batch_at(self, step: int) -> Batch:
-        """The batch of a step depends on the seed and the step alone, so a resumed run sees what it would have seen."""
+        """This process's part of a step's batch. The whole depends on the seed and the step alone, so a resumed run
+        sees what it would have seen, and any number of processes see together what one alone would."""
         phase = self.phase_at(step)
-        return self.photographs.batch(np.random.default_rng((self.config.seed, step)), phase.crop, phase.batch)
+        part = self.processes.part_of(phase.batch)
+        return self.crops.batch((self.config.seed, step), phase.crop, phase.batch, part, self.model.stride)
 
-    def train_step(self, batch: Batch) -> float:
-        rate = rate_at(self.step, self.config.total_steps, self.config.optim.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * rate
-        lightness = batch.lightness.to(self.device).contiguous(memory_format=torch.channels_last)
+    def predict(self, batch: Batch) -> tuple[Prediction, Prediction | None]:
+        """What the network says of the batch's pictures and of the frames before them, in one pass."""
+        paired = batch.previous is not None
+        lightness = torch.cat([batch.lightness, batch.previous]) if paired else batch.lightness
         with self.autocast:
-            logits, _ = self.model(lightness)
-        loss = self.loss(logits, batch.ab.to(self.device))
-        if not torch.isfinite(loss):
-            torch.save({"lightness": batch.lightness, "ab": batch.ab}, self.folder / "non-finite-batch.pt")
-            raise TrainingError(f"the loss is {loss.item()} at step {self.step}: its batch is in {self.folder}")
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
-        self.optimizer.step()
+            output = self.net(lightness.contiguous(memory_format=torch.channels_last))
+        output = output[0] if isinstance(output, tuple) else output
+        now, before = output.chunk(2) if paired else (output, None)
+        return Prediction(now, self.centers), Prediction(before, self.centers) if paired else None
+
+    def backward(self, batch: Batch) -> dict[str, float]:
+        """Add the gradients of a batch, cut into the config's parts; its losses."""
+        parts = self.config.optim.accumulate
+        sums: dict[str, float] = {}
+        for i in range(parts):
+            share = len(batch) // parts
+            piece = batch.map(lambda t, i=i, n=share: t[i * n : (i + 1) * n].to(self.device, non_blocking=True))
+            last = i == parts - 1
+            waits = nullcontext() if last or self.processes.world == 1 else self.net.no_sync()
+            with waits:
+                predicted, previous = self.predict(piece)
+                loss, terms = self.losses(predicted, piece, previous)
+                if not torch.isfinite(loss):
+                    self._stop_at(piece, loss.item())
+                self.scaler.scale(loss / parts).backward()
+            for name, value in {"loss": loss.detach(), **terms}.items():
+                sums[name] = sums.get(name, 0.0) + value.item() / parts
+        return sums
+
+    def _stop_at(self, batch: Batch, loss: float) -> None:
+        path = self.folder / NON_FINITE_FILE
+        torch.save({name: value for name, value in vars(batch.map(Tensor.cpu)).items() if value is not None}, path)
+        raise TrainingError(f"the loss is {loss} at step {self.step}: its batch is in {path}; lower the rate, or clip")
+
+    def rates(self) -> float:
+        """Set the rates of this step; the share of their peaks."""
+        optim = self.config.optim
+        share = rate_at(self.step, self.config.total_steps, optim.warmup_steps, optim.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        return share
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        # Dropout and the like depend on the step alone too.
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + self.processes.rank)
+        self.rates()
+        values = self.backward(batch)
+        if self.config.optim.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad()
         self.ema.update(self.model, self.step)
         self.step += 1
-        return loss.item()
+        return values
 
-    def run(self) -> None:
-        """Train to the last step, or to SIGTERM, and leave a checkpoint either way."""
+    def run(self, max_minutes: float | None = None) -> bool:
+        """Train to the last step, to the limit, or to SIGTERM or Ctrl-C, and leave a checkpoint each way.
+
+        returns  whether the run is complete
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        stop = []
-        previous = signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-        losses: list[float] = []
-        crops, waited, since = 0, 0.0, time.monotonic()
+        stop: list[bool] = []
+        handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                handlers[number] = signal.signal(number, lambda *_: stop.append(True))
+        deadline = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
+        config = self.config
+        report = None
+        if self.processes.first:
+            report = TrainingLog(self.folder, config.total_steps, config.log_every, config.tensorboard, self.quiet)
+        batches = prefetch(self.batch_at, self.step, config.total_steps, workers=2 if config.degrade.any else 1)
         try:
-            batches = prefetch(self.batch_at, self.step, self.config.total_steps)
-            while not stop and self.step < self.config.total_steps:
+            while self.step < config.total_steps:
+                if self.processes.any(bool(stop) or time.monotonic() > deadline, self.device):
+                    break
                 before = time.monotonic()
                 batch = next(batches)
-                waited += time.monotonic() - before
-                losses.append(self.train_step(batch))
-                crops += len(batch.lightness)
-                if self.step % self.config.log_every == 0:
-                    elapsed = time.monotonic() - since
-                    line = {
-                        "step": self.step,
-                        "loss": round(float(np.mean(losses)), 4),
-                        "crops_per_second": round(crops / elapsed, 1),
-                        "waiting": round(waited / elapsed, 3),
-                    }
-                    log.info("%s", json.dumps(line))
-                    with open(self.folder / "log.jsonl", "a", encoding="utf-8") as out:
-                        out.write(json.dumps(line) + "\n")
-                    losses, crops, waited, since = [], 0, 0.0, time.monotonic()
-                if self.step % self.config.checkpoint_every == 0:
+                waited = time.monotonic() - before
+                values = self.train_step(batch)
+                if report:
+                    group = self.optimizer.param_groups[0]
+                    report.add(self.step, values, {"rate": group["lr"]}, len(batch) * self.processes.world, waited)
+                    if config.samples_every and self.step % config.samples_every == 0 and report.events:
+                        report.picture(self.step, self.samples())
+                if self.step % config.checkpoint_every == 0:
                     self.save()
-            batches.close()
             self.save()
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            batches.close()
+            if report:
+                report.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return self.step == config.total_steps
+
+    @torch.no_grad()
+    def samples(self, count: int = 4) -> np.ndarray:
+        """Gray, ours and original of a few crops that are always the same: (H, W, 3) uint8."""
+        seed, size = (self.config.seed, SAMPLE_STREAM), self.config.phases[-1].crop
+        batch = self.crops.batch(seed, size, count, slice(None), self.model.stride)
+        batch = batch.map(lambda t: t.to(self.device))
+        self.model.eval()
+        try:
+            ours = Prediction(self.model(batch.lightness), self.centers).ab(0.38)
+        finally:
+            self.model.train()
+        return sample_sheet(batch.lightness, ours, batch.ab)
+
+

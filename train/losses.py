@@ -1,64 +1,154 @@
-"""Soft-encoded, rebalanced cross entropy over color tokens, without ever making the dense targets.
+"""The terms of the loss, and their weighted sum. Every term is a mean: batch and size do not change what it weighs."""
 
-Source: Zhang, Isola, Efros, ECCV 2016, equations 2 and 4. A target touches 5 of 313 tokens, so the loss gathers
-those; the gradient is softmax minus target, in one pass over the logits.
-"""
+from pathlib import Path
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecolor.color.tokens import Palette
+from edgecolor.color.tokens import palette, rebalancing_weights
+from edgecolor.errors import ConfigError
+from edgecolor.models.color_token_decode import warp
+from edgecolor.train.colorize import model_of_checkpoint
+from edgecolor.train.config import LossConfig
+from edgecolor.train.dataset import Batch
+from edgecolor.train.perceptual import LPIPS_BACKBONES, MobileNetDistance, build_lpips, cached_weights
+from edgecolor.train.prediction import Prediction, centers_of, kind_of, lab_to_rgb
+from edgecolor.train.token_loss import TokenLoss
 
-LOOKUP_STEP = 0.5  # ab units between entries of the table that replaces the nearest-neighbour search
-LOOKUP_LIMIT = 128.0
+AB_UNIT = 110.0  # ab errors are counted in it, as networks predict them
 
-
-class _SparseCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, logits, index, weight):
-        normalizer = torch.logsumexp(logits, dim=-1)
-        ctx.save_for_backward(logits, normalizer, index, weight)
-        return normalizer - (logits.gather(-1, index) * weight).sum(dim=-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        logits, normalizer, index, weight = ctx.saved_tensors
-        probs = (logits - normalizer[..., None]).exp_()
-        return probs.scatter_add_(-1, index, -weight).mul_(grad[..., None]), None, None
+__all__ = ["Losses", "TokenLoss", "build_losses"]
 
 
-def sparse_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Cross entropy against targets with `weight` at `index` and zero elsewhere.
+class Tokens(nn.Module):
+    """Rebalanced cross entropy of the color tokens."""
 
-    logits   (..., Q) float32
-    index    (..., k) int64
-    weight   (..., k) float32, sums to 1
-    returns  (...) float32, nats
-    """
-    return _SparseCrossEntropy.apply(logits, index, weight)
-
-
-class TokenLoss(nn.Module):
-    """Mean over cells of (rebalancing weight of the target) x (cross entropy)."""
-
-    def __init__(self, palette: Palette, rebalancing: np.ndarray):
+    def __init__(self, config: LossConfig, palette_name: str, prior: Tensor):
         super().__init__()
-        axis = np.arange(-LOOKUP_LIMIT, LOOKUP_LIMIT + LOOKUP_STEP, LOOKUP_STEP, dtype=np.float32)
-        grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
-        index, weight = zip(*(palette.nearest(row) for row in grid))
-        self.register_buffer("index", torch.from_numpy(np.concatenate(index)).int(), persistent=False)
-        self.register_buffer("weight", torch.from_numpy(np.concatenate(weight)), persistent=False)
-        self.register_buffer("rebalancing", torch.from_numpy(rebalancing).float(), persistent=False)
-        self.side = len(axis)
+        weights = rebalancing_weights(prior.numpy(), config.uniform)
+        self.loss = TokenLoss(palette(palette_name), weights, config.neighbours, config.sigma)
 
-    def targets(self, ab: Tensor) -> tuple[Tensor, Tensor]:
-        """ab (..., 2) to token indices and weights, (..., 5) each."""
-        place = ((ab + LOOKUP_LIMIT) / LOOKUP_STEP).round().long().clamp_(0, self.side - 1)
-        entry = place[..., 0] * self.side + place[..., 1]
-        return self.index[entry].long(), self.weight[entry]
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        return self.loss(predicted.logits, batch.ab)
 
-    def forward(self, logits: Tensor, ab: Tensor) -> Tensor:
-        index, weight = self.targets(ab)
-        importance = (self.rebalancing[index] * weight).sum(dim=-1)
-        return (sparse_cross_entropy(logits.float(), index, weight) * importance).mean()
+
+class Distance(nn.Module):
+    """L1 or L2 (mean square), in ab or RGB; tokens count by their annealed mean."""
+
+    def __init__(self, config: LossConfig):
+        super().__init__()
+        self.config = config
+        self.measure = F.l1_loss if config.kind == "l1" else F.mse_loss
+
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        ab = predicted.ab(self.config.temperature)
+        if self.config.space == "ab":
+            return self.measure(ab / AB_UNIT, batch.ab / AB_UNIT)
+        return self.measure(lab_to_rgb(batch.lightness, ab), lab_to_rgb(batch.lightness, batch.ab))
+
+
+class Perceptual(nn.Module):
+    """LPIPS, or the distance in the shared MobileNetV2, between the colored crop and the true one."""
+
+    def __init__(self, config: LossConfig):
+        super().__init__()
+        self.temperature = config.temperature
+        self.lpips = config.kind == "lpips"
+        if self.lpips:
+            backbone = Path(config.weights) if config.weights else cached_weights(LPIPS_BACKBONES[config.net])
+            self.distance = build_lpips(config.net, backbone)
+        else:
+            self.distance = MobileNetDistance(config.weights)
+
+    def train(self, mode: bool = True) -> "Perceptual":
+        return super().train(False)  # a fixed judge: its dropout and norms never learn
+
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        ours = lab_to_rgb(batch.lightness, predicted.ab(self.temperature))
+        truth = lab_to_rgb(batch.lightness, batch.ab)
+        if self.lpips:
+            return self.distance(ours * 2 - 1, truth * 2 - 1).mean()
+        return self.distance(ours, truth)
+
+
+class Temporal(nn.Module):
+    """How much the colors of a thing change from one frame to the next, where both frames show it.
+
+    Tokens: half the L1 distance of the probabilities to the previous frame's, brought along the motion: 0 for equal,
+    1 for disjoint ones. Regression: the L1 distance of ab, in units of 110. Cells not seen before do not count.
+    """
+
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        if previous is None:
+            raise ConfigError("a temporal loss needs pairs of frames, and this batch has none")
+        if predicted.logits is not None:
+            change = (predicted.probs - warp(previous.probs, batch.motion)).abs().sum(dim=-1) / 2
+        else:
+            change = (predicted.ab() - warp(previous.ab(), batch.motion)).abs().mean(dim=-1) / AB_UNIT
+        return (change * batch.seen).sum() / batch.seen.sum().clamp_min(1)
+
+
+class Distill(nn.Module):
+    """Distance from a teacher that sees the same input: of token distributions where both have them, else of ab."""
+
+    def __init__(self, config: LossConfig):
+        super().__init__()
+        self.temperature = config.temperature
+        self.teacher, _ = model_of_checkpoint(config.teacher)
+        centers = centers_of(self.teacher)
+        self.register_buffer("centers", centers, persistent=False)
+
+    def train(self, mode: bool = True) -> "Distill":
+        return super().train(False)
+
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        with torch.no_grad():
+            taught = Prediction(self.teacher(batch.lightness), self.centers)
+        t = self.temperature
+        same = predicted.logits is not None and taught.logits is not None
+        if same and predicted.logits.shape == taught.logits.shape:
+            ours, theirs = (p.logits / t for p in (predicted, taught))
+            divergence = F.kl_div(ours.log_softmax(-1), theirs.log_softmax(-1), reduction="none", log_target=True)
+            return divergence.sum(dim=-1).mean() * t**2  # gradients keep their size over temperatures
+        ours, theirs = predicted.ab(), taught.ab().permute(0, 3, 1, 2)
+        theirs = F.interpolate(theirs, size=ours.shape[1:3], mode="bilinear", align_corners=False)
+        return F.mse_loss(ours / AB_UNIT, theirs.permute(0, 2, 3, 1) / AB_UNIT)
+
+
+class Losses(nn.Module):
+    """The weighted sum of the config's terms."""
+
+    def __init__(self, terms: list[tuple[str, float, nn.Module]]):
+        super().__init__()
+        self.names = [name for name, _, _ in terms]
+        self.weights = [weight for _, weight, _ in terms]
+        self.terms = nn.ModuleList(term for _, _, term in terms)
+
+    def forward(
+        self, predicted: Prediction, batch: Batch, previous: Prediction | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum, and each term before its weight."""
+        values = [term(predicted, batch, previous) for term in self.terms]
+        total = sum(weight * value for weight, value in zip(self.weights, values, strict=True))
+        return total, {name: value.detach() for name, value in zip(self.names, values, strict=True)}
+
+
+def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tensor | None) -> Losses:
+    """raises  ConfigError where a term does not go with the model; what is missing is named by the term's own error"""
+    terms: list[tuple[str, float, nn.Module]] = []
+    for i, config in enumerate(configs):
+        if config.kind == "tokens" and kind_of(model) != "tokens":
+            raise ConfigError(f"losses[{i}]: tokens goes with models that predict tokens, and this one predicts ab")
+        if config.kind == "tokens":
+            term = Tokens(config, model.config.palette, prior)
+        elif config.kind in ("l1", "l2"):
+            term = Distance(config)
+        elif config.kind in ("lpips", "mobilenet"):
+            term = Perceptual(config)
+        else:
+            term = Temporal() if config.kind == "temporal" else Distill(config)
+        name = f"{config.kind}_{config.space}" if config.kind in ("l1", "l2") else config.kind
+        taken = [other for other, _, _ in terms]
+        terms.append((name if name not in taken else f"{name}_{i}", config.weight, term))
+    return Losses(terms)

@@ -1,7 +1,10 @@
 """Read photographs one by one from where they lie: a picture file, a folder, tar shards, or a pattern of them."""
 
 import glob
+import re
 import tarfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import numpy as np
 from edgecolor.errors import ConfigError, MediaError
 
 PICTURE_SUFFIXES = (".webp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".ppm")
+URL_TIMEOUT = 60  # seconds without an answer
 
 
 def decode_rgb(data: bytes) -> np.ndarray | None:
@@ -24,33 +28,66 @@ def decode_rgb(data: bytes) -> np.ndarray | None:
     return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each picture in a tar file, in its order; MediaError where it is no tar or ends too soon."""
+def is_url(where: str) -> bool:
+    return where.startswith(("http://", "https://"))
+
+
+def expand(pattern: str) -> list[str]:
+    """The shards of a pattern, in order: {00..03} counts, * and ? match local files; URLs are not looked up."""
+    counted = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    if counted:
+        first, last = counted.groups()
+        names = (str(i).zfill(len(first)) for i in range(int(first), int(last) + 1))
+        return [item for name in names for item in expand(pattern[: counted.start()] + name + pattern[counted.end() :])]
+    if is_url(pattern) or Path(pattern).is_file():
+        return [pattern]
+    return sorted(glob.glob(pattern))
+
+
+def tar_pictures(where: str) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each picture in a tar file or URL, in its order.
+
+    raises  MediaError where there is no such shard, it is no tar, or it ends too soon; what came before was yielded
+    """
     try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.isfile() and member.name.lower().endswith(PICTURE_SUFFIXES):
-                    yield member.name, tar.extractfile(member).read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise MediaError(f"{path} is not a whole tar file ({error}): make it again") from error
+        if is_url(where):
+            with (
+                urllib.request.urlopen(where, timeout=URL_TIMEOUT) as response,
+                tarfile.open(fileobj=response, mode="r|*") as tar,
+            ):
+                yield from _members(tar)
+        else:
+            with tarfile.open(where) as tar:
+                yield from _members(tar)
+    except (tarfile.TarError, EOFError) as error:
+        raise MediaError(f"{where} is not a whole tar file ({error}): make or download it again") from error
+    except (OSError, urllib.error.URLError) as error:
+        raise MediaError(f"{where} cannot be read ({error}): check the path") from error
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    for member in tar:
+        if member.isfile() and member.name.lower().endswith(PICTURE_SUFFIXES):
+            data = tar.extractfile(member).read()
+            if len(data) < member.size:
+                raise tarfile.ReadError("unexpected end of data")
+            yield member.name, data
 
 
 def encoded_pictures(where: str | Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every picture in a file, a folder (with its subfolders and tar files), or a pattern with *."""
     path = Path(where)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURE_SUFFIXES, ".tar") and p.is_file())
-    elif path.is_file():
-        found = [path]
+        found = [str(p) for p in sorted(path.rglob("*")) if p.suffix.lower() in (*PICTURE_SUFFIXES, ".tar")]
     else:
-        found = [Path(name) for name in sorted(glob.glob(str(where)))]
+        found = expand(str(where))
     if not found:
         raise ConfigError(f"{where}: no picture or .tar file there, nor any folder or pattern that holds one")
     for file in found:
-        if file.suffix.lower() == ".tar":
-            yield from tar_files(file)
+        if file.lower().endswith(".tar"):
+            yield from tar_pictures(file)
         else:
-            yield str(file), file.read_bytes()
+            yield file, Path(file).read_bytes()
 
 
 def read_pictures(where: str | Path, limit: int | None = None) -> Iterator[tuple[str, np.ndarray | None]]:

@@ -100,12 +100,16 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str])
 
 
 def write_sheet(path: str | Path, rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str]) -> None:
-    """Write a contact sheet; MediaError where the file cannot be written."""
-    path = Path(path)
+    """Write a contact sheet; errors as save_picture."""
+    save_picture(Path(path), contact_sheet(rows, captions))
+
+
+def save_picture(path: Path, rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8. raises MediaError (cannot be written), ConfigError (no such picture format)"""
     if not path.parent.is_dir():
         raise MediaError(f"{path}: the folder {path.parent} does not exist: make it first")
     try:
-        done, data = cv2.imencode(path.suffix or ".png", contact_sheet(rows, captions)[..., ::-1])
+        done, data = cv2.imencode(path.suffix or ".png", rgb[..., ::-1])
     except cv2.error as error:
         raise ConfigError(f"{path}: no picture format is known by {path.suffix!r}: use .png or .jpg") from error
     if not done:

@@ -1,0 +1,75 @@
+"""What a network said, of whichever kind it is, and the pictures that follow from it; differentiable."""
+
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgecolor.color.lab import EPSILON, KAPPA, rgb_to_xyz_matrix
+from edgecolor.color.tokens import TINY, palette
+from edgecolor.errors import ModelError
+
+KINDS = ("tokens", "regression")
+
+
+def kind_of(model: nn.Module) -> str:
+    """tokens: returns logits (N, h, w, Q), alone or first of a tuple; regression: ab (N, 2, h, w) likewise."""
+    kind = getattr(model, "kind", "tokens")
+    if kind not in KINDS:
+        raise ModelError(f"this trainer knows models of kind {' and '.join(KINDS)}, not {kind!r}")
+    return kind
+
+
+def centers_of(model: nn.Module) -> Tensor | None:
+    """Bin centers (Q, 2) of a tokens model, ab units."""
+    return torch.from_numpy(palette(model.config.palette).centers.copy()) if kind_of(model) == "tokens" else None
+
+
+class Prediction:
+    """The output of a network for a batch.
+
+    output   logits (N, h, w, Q) where centers are given, else ab (N, 2, h, w)
+    centers  (Q, 2), ab units, or None for regression
+    """
+
+    def __init__(self, output: Tensor | tuple, centers: Tensor | None):
+        output = output[0] if isinstance(output, tuple) else output
+        self.centers = centers
+        self.logits = output.float() if centers is not None else None
+        self._ab = None if centers is not None else output.float().permute(0, 2, 3, 1)
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        return self.logits.log_softmax(dim=-1)
+
+    @cached_property
+    def probs(self) -> Tensor:
+        return self.log_probs.exp()
+
+    def ab(self, temperature: float = 1.0) -> Tensor:
+        """(N, h, w, 2), ab units; the annealed mean of tokens."""
+        if self._ab is not None:
+            return self._ab
+        floor = torch.log(torch.tensor(TINY))
+        return (self.log_probs.clamp_min(floor) / temperature).softmax(dim=-1) @ self.centers
+
+
+def lab_to_rgb(lightness: Tensor, ab: Tensor) -> Tensor:
+    """Lightness and the color of its cells to R'G'B', clipped to the gamut.
+
+    lightness  (N, 1, H, W), L*
+    ab         (N, h, w, 2), ab units; enlarged bilinearly
+    returns    (N, 3, H, W) in [0, 1]
+    """
+    full = F.interpolate(ab.permute(0, 3, 1, 2), size=lightness.shape[2:], mode="bilinear", align_corners=False)
+    fy = (lightness + 16) / 116
+    f = torch.cat([fy + full[:, :1] / 500, fy, fy - full[:, 1:] / 200], dim=1)
+    cube = f**3
+    relative = torch.where(cube > EPSILON, cube, (116 * f - 16) / KAPPA)
+    matrix = torch.from_numpy(rgb_to_xyz_matrix())
+    to_linear = torch.linalg.inv(matrix / matrix.sum(dim=1, keepdim=True)).to(relative)
+    # Not below the straight piece: a root of zero has no gradient.
+    linear = torch.einsum("rc,nchw->nrhw", to_linear, relative).clamp(0, 1)
+    curve = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(linear <= 0.0031308, 12.92 * linear, curve)

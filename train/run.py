@@ -1,0 +1,45 @@
+"""Start a run as the command line asks for it, and say how it ended."""
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+
+from edgecolor.errors import ConfigError
+from edgecolor.train.config import TrainConfig, to_yaml
+from edgecolor.train.distributed import leave_processes, pick_device
+from edgecolor.train.loop import Trainer
+
+
+def train_run(
+    config: TrainConfig,
+    folder: Path,
+    device: str = "auto",
+    *,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+) -> str:
+    """Train, and return a line that says how far it came; empty in all processes but the first."""
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format="%(message)s")
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made ({error.strerror}): choose another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"{folder} cannot be written to: choose another --out")
+    try:
+        trainer = Trainer(config, folder, pick_device(device), resume=resume, quiet=quiet)
+        if trainer.processes.first:
+            (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        complete = trainer.run(max_minutes)
+        if not trainer.processes.first:
+            return ""
+        how = "complete" if complete else "stopped early; --resume goes on"
+        return f"{trainer.checkpoint}: step {trainer.step} of {config.total_steps}, {how}"
+    finally:
+        leave_processes()

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A busy machine must not fail a property, so no time limit for an example.
+settings.register_profile("edgecolor", deadline=None, max_examples=50)
+settings.load_profile("edgecolor")
 
 
 @pytest.fixture(scope="session")

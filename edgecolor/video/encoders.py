@@ -46,9 +46,9 @@ ENCODERS = {
                 (("x265-params", "log-level=error"),), odd_sizes=False,
                 says_range=True, says_colors=True, says_aspect=True, says_siting=True,
                 threads_option="x265-params=pools"),
-        Encoder("libvpx-vp9", (0, 63, 24), False, "cpu-used", tuple("012345678"), "5",
-                (("deadline", "good"), ("row-mt", "1"), ("tile-columns", "2")), says_range=True),
-        Encoder("libsvtav1", (1, 63, 24), False, "preset", tuple(str(n) for n in range(14)), "8",
+        Encoder("libvpx-vp9", (0, 63, 24), False, "cpu-used", tuple("012345678"), "6",
+                (("row-mt", "1"), ("tile-columns", "2")), says_range=True),
+        Encoder("libsvtav1", (1, 63, 24), False, "preset", tuple(str(n) for n in range(14)), "10",
                 says_range=True, says_colors=True, says_siting=True, threads_option="svtav1-params=lp"),
         Encoder("ffv1", options=(("level", "3"),)),
         Encoder("prores_ks", preset_option="profile", presets=("proxy", "lt", "standard", "hq", "4444", "4444xq"),
@@ -177,6 +177,8 @@ def encoder_options(encoder: Encoder, options: EncodeOptions, hdr: HdrMetadata |
     preset = options.preset or encoder.default_preset
     if preset is not None:
         chosen[encoder.preset_option] = preset
+        if encoder.name == "libvpx-vp9":  # whose settings from 6 on exist in real-time mode only
+            chosen["deadline"] = "realtime" if preset > "5" else "good"
     extra = _hdr_options(encoder.name, hdr) if hdr else {}
     if options.threads and encoder.threads_option:
         name, key = encoder.threads_option.split("=")

@@ -315,7 +315,7 @@ cudaError_t launchForTokens(EdgecolorDecode const& job, int groups, int multipro
     int const slots = (job.tokens + kLanes - 1) / kLanes;
     if (slots == 10) return launch<Plan<T, 10, stages, true, 4>>(job, groups, multiprocessors, stream);
     if (slots == 11) return launch<Plan<T, 11, stages, true, 3>>(job, groups, multiprocessors, stream);
-    return launch<Plan<T, kMaxTokens / kLanes, 1, false, 2>>(job, groups, multiprocessors, stream);
+    return launch<Plan<T, kMaxTokens / kLanes, 1, false, 1>>(job, groups, multiprocessors, stream);
 }
 
 bool overlaps(void const* p, void const* q, int64_t bytes) {

@@ -33,6 +33,10 @@ struct alignas(8) float2 {
 struct alignas(16) int4 {
     int x, y, z, w;
 };
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;

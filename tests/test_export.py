@@ -94,7 +94,8 @@ def test_the_exported_file_does_what_pytorch_does_at_any_size(session, shifted_e
     np.testing.assert_allclose(ab, ab_expected, rtol=0, atol=1e-3)
 
 
-def test_the_export_without_half_equals_pytorch_to_the_last_digits(tmp_path):
+def test_the_export_without_half_equals_pytorch_to_the_last_digits(tmp_path, monkeypatch, traced_once):
+    monkeypatch.setattr(torch_to_onnx, "trace", traced_once)
     model = Tiny()
     torch_to_onnx.export_onnx(model, TINY, tmp_path / "tiny.onnx", half=False)
     lightness = photograph_lightness((2, 24, 40))
@@ -233,6 +234,19 @@ class Tiny(torch.nn.Module):
 TINY = Manifest("tiny", multiple=8, working_size=64)
 
 
+@pytest.fixture(scope="module")
+def traced_once():
+    """Stands in for trace(): tracing is slow, and Tiny in float32 is the same every time."""
+    proto = torch_to_onnx.trace(torch_to_onnx.fold_batch_norm(Tiny()), TINY)
+
+    def copy(*_):
+        twin = onnx.ModelProto()
+        twin.CopyFrom(proto)
+        return twin
+
+    return copy
+
+
 def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path):
     with pytest.raises(ModelError, match="stride 4 and multiple 8"):
         torch_to_onnx.export_onnx(Tiny(), Manifest("tiny"), tmp_path / "tiny.onnx")
@@ -240,7 +254,10 @@ def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["op", "net"])
-def test_an_export_that_differs_from_pytorch_is_refused_and_leaves_the_old_file(tmp_path, monkeypatch, fault):
+def test_an_export_that_differs_from_pytorch_is_refused_and_leaves_the_old_file(
+    tmp_path, monkeypatch, traced_once, fault
+):
+    monkeypatch.setattr(torch_to_onnx, "trace", traced_once)
     (tmp_path / "tiny.onnx").write_bytes(b"old")
     if fault == "op":
         monkeypatch.setattr(torch_to_onnx, "reference", lambda *a, **k: [x + 0.01 for x in color_token_decode(*a, **k)])

@@ -26,6 +26,8 @@ def test_lightness_without_ab_is_gray_at_any_value():
     lightness = np.linspace(-5, 105, 60000, dtype=np.float32).reshape(200, 300)
     rgb = ab_to_rgb(lightness, np.zeros((200, 300, 2), np.float32))
     assert (rgb == rgb[..., :1]).all() and rgb[0, 0, 0] == 0 and rgb[-1, -1, 0] == 255
+    beyond = ab_to_rgb(np.array([[-3, 103]], np.float32), np.full((1, 2, 2), 40, np.float32))
+    assert beyond.tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
 def test_colors_that_do_not_exist_keep_lightness_and_hue():

@@ -33,7 +33,7 @@ def upsample_ab_to_image(ab: np.ndarray, lightness: np.ndarray) -> np.ndarray:
 def ab_to_rgb(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
     """Make the picture.
 
-    lightness  (H, W) float32, L*; clamped to [0, 100]
+    lightness  (H, W) float32, L*; below 0 is black, above 100 white
     ab         (H, W, 2) float32, ab units; where no such color exists at this lightness, the most vivid one of the
                same hue angle is taken
     returns    (H, W, 3) uint8 RGB; R = G = B where ab is zero
@@ -46,7 +46,6 @@ def ab_to_rgb(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
     for start in range(0, lightness.size, CHUNK):
         part = slice(start, start + CHUNK)
         light, a, b = (plane[:, part] for plane in planes)
-        light = np.clip(light, 0, 100)
         linear = lab_to_linear_planes(light, *_into_gamut(light, a, b))
         for channel, plane in enumerate(linear):
             index = cv2.addWeighted(plane, LINEAR_CODES - 1, plane, 0, 0, dtype=cv2.CV_16U)

@@ -17,7 +17,7 @@ class SideBySide:
 
     def __init__(self, luma_format: LumaFormat):
         self.axis = 1 if luma_format.rotation % 180 == 0 else 0
-        self.original_first = luma_format.rotation in (0, 90)
+        self.original_first = luma_format.rotation in (0, 270)  # turned clockwise, the top of a frame is its right
         extent = (luma_format.height, luma_format.width)[self.axis]
         self.half = extent - extent % 2 if extent > 1 else extent
         self.neutral = 1 << (luma_format.bit_depth - 1)

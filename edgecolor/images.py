@@ -62,7 +62,9 @@ def read_image(path: str | os.PathLike) -> Still:
     except UnsupportedMediaError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaError(f"{path} cannot be decoded ({' '.join(str(error).split())}): it is damaged or cut off") from error
+        raise MediaError(
+            f"{path} cannot be decoded ({' '.join(str(error).split())}): it is damaged or cut off"
+        ) from error
     extra = {key: info[key] for key in ("dpi", "xmp") if info.get(key)}
     return Still(np.asarray(rgb), alpha, exif, profile, extra)
 

@@ -138,7 +138,9 @@ def test_frame_smooths_over_a_sequence_of_ones_own():
     assert net.keeps[0] == 0 and net.keeps[1] == pytest.approx(net.keeps[2]) and net.keeps[1] > 0
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)]
+)
 def test_what_is_no_image_is_refused(bad):
     with pytest.raises(ShapeError):
         Colorizer(Recorder()).image(bad)

@@ -12,7 +12,9 @@ def register(app: typer.Typer) -> None:
 def export(
     checkpoint: Path = typer.Argument(help="checkpoint.pt of a training run."),
     folder: Path = typer.Argument(help="Where to write; made if need be."),
-    prior_shift: float = typer.Option(0.0, help="Share of log(rebalancing weights) added to the tokens: more is more vivid."),
+    prior_shift: float = typer.Option(
+        0.0, help="Share of log(rebalancing weights) added to the tokens: more is more vivid."
+    ),
     prior_uniform: float = typer.Option(0.5, help="Lambda of those weights."),
     temperature: float | None = typer.Option(None, help="The model's default of the annealed mean, in (0, 1]."),
     saturation: float = typer.Option(1.0, help="The model's default factor on the colors."),

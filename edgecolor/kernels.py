@@ -10,7 +10,6 @@ from edgecolor.color.chroma_table import codes_per_level
 from edgecolor.color.yuv import luma_range
 from edgecolor.errors import MissingDependencyError
 from edgecolor.frames import ChromaFormat, LumaFormat, Siting
-from edgecolor.stages.upsample_ab import EDGE_CONTRAST
 
 FLOAT32, FLOAT16 = 0, 1
 SITINGS = {Siting.LEFT: 0, Siting.CENTER: 1, Siting.TOPLEFT: 2}
@@ -96,6 +95,8 @@ def chroma_job(
 
     h, w  of the token grid, upright
     """
+    from edgecolor.stages.upsample_ab import EDGE_CONTRAST  # here, so that the other kernels need no OpenCV
+
     black, white = luma_range(luma_format.bit_depth, luma_format.full_range)
     job = ChromaJob(luma=luma_plane(luma_format, 0, 0), grid_height=h, grid_width=w)
     job.chroma_width, job.chroma_height = chroma_format.width, chroma_format.height

@@ -7,7 +7,7 @@ import typer
 
 from edgecolor.errors import EdgeColorError
 
-COMMANDS = ("colorize", "models", "doctor", "export", "train", "fit_tokens", "evaluate")
+COMMANDS = ("colorize", "models", "doctor", "export", "build_plugins", "train", "fit_tokens", "evaluate")
 
 app = typer.Typer(
     name="edgecolor",

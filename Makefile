@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := tests/constraints/$(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt
 
-.PHONY: setup test lint demo clean
+.PHONY: setup test lint gpu-check demo clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +21,10 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Needs no setup: it uses the PyTorch with CUDA that PYTHON has.
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py
 
 demo: setup
 	$(BIN)/python benchmarks/demo.py demo

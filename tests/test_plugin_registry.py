@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cuda_on_cpu import build_plugin_for_cpu
 
+from edgecolor.plugins import find_library
+
 SCRIPT = Path(__file__).with_name("tensorrt_registry.py")
 MODULES = ("tensorrt", "tensorrt_lean_bindings", "tensorrt_dispatch_bindings")
 here = any(importlib.util.find_spec(name) for name in MODULES)
@@ -24,8 +26,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def library():
-    if os.environ.get("EDGECOLOR_PLUGIN"):  # the one that was built for a GPU
-        return os.environ["EDGECOLOR_PLUGIN"]
+    if os.environ.get("EDGECOLOR_PLUGINS"):  # the one that was built for a GPU
+        return find_library()
     return build_plugin_for_cpu()
 
 

@@ -24,6 +24,10 @@ SOURCES = ROOT / "cpp_plugins"
 KERNELS = [SOURCES / "color_token_decode" / "kernel.cu", SOURCES / "frame_planes" / "kernel.cu"]
 
 
+# What a part may end in; anything else is a mistake in this script.
+FAILURES = (AssertionError, ImportError, OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError)
+
+
 class NotRunError(Exception):
     """A part cannot run here; the text says what is missing."""
 
@@ -81,7 +85,7 @@ def build_plugin(folder: Path, library: Path) -> tuple[Path, Path]:
     plugin, host = folder / "libedgecolor_plugin.so", folder / "mock_host.so"
     op = SOURCES / "color_token_decode"
     link = ["-L", library.parent, "-l:" + library.name, "-Xlinker", f"-rpath={library.parent}"]
-    run_command(["nvcc", *include, op / "plugin_v3.cpp", *link, "-o", plugin])
+    run_command(["nvcc", *include, op / "plugin_v3.cpp", *link, "-ldl", "-o", plugin])
     run_command(["nvcc", *include, SOURCES / "testing" / "mock_host.cpp", "-ldl", "-o", host])
     return plugin, host
 
@@ -137,14 +141,7 @@ def main() -> int:
                 report[part] = check()
             except NotRunError as reason:
                 report["not_run"][part] = str(reason)
-            except (
-                AssertionError,
-                ImportError,
-                OSError,
-                RuntimeError,
-                ValueError,
-                subprocess.SubprocessError,
-            ) as error:
+            except FAILURES as error:
                 # The machine is lent by the hour: one part that fails must not hide what the others find.
                 report["failed"][part] = f"{type(error).__name__}: {error}"[:1500]
             state = "failed" if part in report["failed"] else "not run" if part in report["not_run"] else "done"

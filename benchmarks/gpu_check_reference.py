@@ -84,7 +84,7 @@ class Decode:
 
     @property
     def bytes(self) -> int:
-        """What must move through memory at least: logits in, probs out, the past where it counts, and the small ones."""
+        """What must move through memory: logits in, probs out, the past where it counts, and the small arrays."""
         cells = self.inputs[3].numel()
         rows = 2 + float((self.inputs[3] != 0).float().mean())
         return int(cells * (rows * self.probs.shape[-1] * self.probs.element_size() + 8 + 4 + 8))
@@ -97,7 +97,7 @@ class Decode:
         inputs = self.inputs
         ab, probs = op_chain(*inputs, self.temperature.double(), self.mode, torch.float64)
         off_ab = (self.ab - ab).abs()
-        if self.mode:
+        if self.mode and probs.shape[-1] > 1:
             best = probs.topk(2, dim=-1).values
             clear = best[..., 0] - best[..., 1] > TOLERANCE[self.probs.dtype][0]
             off_ab = torch.where(clear[:, None], off_ab, torch.where(off_ab.isnan(), off_ab, 0.0))

@@ -46,7 +46,7 @@ def _kernel_objects() -> list[Path]:
 def build_for_cpu() -> ctypes.CDLL:
     """The library of the kernels."""
     library = Path(_temporary.name) / "kernels_on_cpu.so"
-    subprocess.run([find_compiler(), "-shared", *_kernel_objects(), "-o", library], check=True)
+    subprocess.run([find_compiler(), "-shared", *_kernel_objects(), "-ldl", "-o", library], check=True)
     return load_kernels(library)
 
 
@@ -70,7 +70,7 @@ def build_plugin_for_cpu() -> Path:
     subprocess.run(
         [find_compiler(), "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
         + ["-I", SOURCES / "testing" / "cuda_on_cpu", "-isystem", find_tensorrt_headers()]
-        + [SOURCES / "color_token_decode" / "plugin_v3.cpp", *_kernel_objects(), "-o", library],
+        + [SOURCES / "color_token_decode" / "plugin_v3.cpp", *_kernel_objects(), "-ldl", "-o", library],
         check=True,
     )
     return library

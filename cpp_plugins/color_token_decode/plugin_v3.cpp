@@ -1,6 +1,7 @@
 //! ColorTokenDecode as a TensorRT plugin: IPluginV3, found through getCreators. See README.md for the contract.
 #include <NvInferRuntime.h>
 
+#include <dlfcn.h>
 #include <new>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,10 +32,18 @@ char const* const kNames[kInputs + kOutputs] = {
 
 ILoggerFinder* loggerFinder = nullptr;
 
+//! TensorRT's logger, if it is of the major version that this was compiled for: ILogger's table of methods changed in
+//! TensorRT 11, while the rest of what a plugin meets works across.
+ILogger* findLogger() noexcept {
+    auto const version = reinterpret_cast<int32_t (*)()>(dlsym(RTLD_DEFAULT, "getInferLibVersion"));
+    bool const isOurs = version && version() / 10000 == NV_TENSORRT_MAJOR;
+    return isOurs && loggerFinder ? loggerFinder->findLogger() : nullptr;
+}
+
 void report(char const* problem) noexcept {
     char line[256];
     snprintf(line, sizeof line, "edgecolor::ColorTokenDecode: %s", problem);
-    ILogger* const logger = loggerFinder ? loggerFinder->findLogger() : nullptr;
+    ILogger* const logger = findLogger();
     if (logger) {
         logger->log(ILogger::Severity::kERROR, line);
     } else {

@@ -47,6 +47,7 @@ class Clip:
     pts: Sequence[int] = field(default_factory=lambda: [512 * i for i in range(FRAMES)])
     time_base: Fraction = Fraction(1, 12800)
     rate: Fraction = Fraction(25)
+    last_duration: int = 0  # of the last frame, in counts of time_base; 0 leaves it to the rate
     options: dict[str, str] = field(default_factory=lambda: {"crf": "10", "preset": "ultrafast"})
     frames: Sequence[av.VideoFrame] | None = None  # instead of moving_luma with gray chroma
     matrix: int = 2  # color tags in FFmpeg's numbers; 2 and (range) 0 are untagged
@@ -114,6 +115,7 @@ def make_video(path: Path, clip: Clip | None = None, **changes) -> Path:
         for video in videos:
             frame = clip.frames[index] if clip.frames else plain_frame(index, clip)
             frame.pts, frame.time_base = pts, clip.time_base
+            frame.duration = clip.last_duration if index == len(clip.pts) - 1 else 0
             if index in clip.keyframes:
                 frame.pict_type = av.video.frame.PictureType.I
             output.mux(video.encode(frame))

@@ -91,10 +91,11 @@ def test_an_impossible_span_is_refused(source, start, duration):
     one_line(caught.value)
 
 
-def test_a_colon_in_the_name_is_no_protocol(tmp_path, source):
-    odd = source.rename(tmp_path / "http:old%03d.mp4")
-    recolor(odd, tmp_path / "new:%d.mp4")
-    assert len(decode(odd)) == FRAMES
+def test_a_colon_in_the_name_is_no_protocol(tmp_path, source, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source.rename("http:old%03d.mp4")
+    recolor(Path("http:old%03d.mp4"), Path("new:%d.mp4"))
+    assert len(decode(tmp_path / "new:%d.mp4")) == FRAMES
     assert sorted(p.name for p in tmp_path.iterdir()) == ["http:old%03d.mp4", "new:%d.mp4"]
 
 

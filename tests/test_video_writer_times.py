@@ -107,6 +107,16 @@ def test_another_container_keeps_times_to_half_a_tick_and_the_payload_of_sound(t
         assert all(duration for duration in video_track(tmp_path / target_name).durations)
 
 
+def test_avi_with_b_frames_is_read_from_zero_in_presentation_order(tmp_path):
+    options = {"bf": "2", "preset": "medium", "crf": "4"}
+    source = make_video(tmp_path / "a.avi", pts=list(range(FRAMES)), time_base=Fraction(1, 25), options=options)
+    with VideoReader(source) as reader:
+        frames = list(reader)
+    assert [frame.pts for frame in frames] == list(range(FRAMES))
+    assert all((a.luma == luma_of(b)).all() for a, b in zip(frames, decode(source), strict=True))
+    assert reader.warnings == []
+
+
 def _decoded_seconds(path) -> list[Fraction]:
     if path.suffix == ".avi":  # no presentation times in it: those of decoding, in order, as there are no B-frames
         with av.open(str(path)) as container:
@@ -165,8 +175,10 @@ def test_two_frames_within_one_millisecond_stay_in_order_in_mkv_and_are_counted(
 
 
 def test_last_frame_of_mp4_keeps_its_duration(tmp_path):
-    source = make_video(tmp_path / "a.mp4")
+    source = make_video(tmp_path / "a.mp4", last_duration=12800)
+    assert video_track(source).durations[-1] == 12800
     recolor(source, tmp_path / "b.mp4")
+    assert video_track(tmp_path / "b.mp4").durations == video_track(source).durations
     with av.open(str(source)) as before, av.open(str(tmp_path / "b.mp4")) as after:
         assert after.streams.video[0].duration == before.streams.video[0].duration
         assert after.duration == before.duration

@@ -248,12 +248,16 @@ def _before_picture(packet: bytes, sei: bytes) -> bytes:
     return packet
 
 
-def test_interlaced_material_is_encoded_as_interlaced(tmp_path):
-    source = make_video(tmp_path / "a.mp4", pts=[512 * i for i in range(6)],
-                        options={"preset": "ultrafast", "flags": "+ildct+ilme", "x264-params": "tff=1"})  # fmt: skip
+@pytest.mark.parametrize(("first", "order"), [("tff", "tt"), ("bff", "bb")])
+def test_interlaced_material_is_encoded_as_interlaced_in_its_field_order(tmp_path, first, order):
+    options = {"preset": "ultrafast", "flags": "+ildct+ilme", "x264-params": f"{first}=1", "field_order": order}
+    source = make_video(tmp_path / "a.mp4", pts=[512 * i for i in range(6)], options=options)
     assert decode(source)[0].interlaced_frame
     recolor(source, tmp_path / "b.mp4")
     assert all(frame.interlaced_frame for frame in decode(tmp_path / "b.mp4"))
+    for path in (source, tmp_path / "b.mp4"):
+        with VideoReader(path) as reader:
+            assert reader.field_order == order
 
 
 def test_writer_at_another_size_takes_planes_of_that_size(tmp_path):

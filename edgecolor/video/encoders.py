@@ -53,7 +53,7 @@ ENCODERS = {
         Encoder("ffv1", options=(("level", "3"),)),
         Encoder("prores_ks", preset_option="profile", presets=("proxy", "lt", "standard", "hq", "4444", "4444xq"),
                 says_colors=True, ranges=(False,)),
-        Encoder("mpeg4", (1, 31, 3), True, says_aspect=True, interlaces=True),
+        Encoder("mpeg4", (1, 31, 3), True, says_aspect=True),
         Encoder("mjpeg", (1, 31, 2), True, says_range=True, says_aspect=True, ranges=(True,)),
     )
 }  # fmt: skip
@@ -166,8 +166,10 @@ def choose_pix_fmt(
     return fitting[0]
 
 
-def encoder_options(encoder: Encoder, options: EncodeOptions, hdr: HdrMetadata | None) -> dict[str, str]:
-    """FFmpeg's options for quality, speed and HDR data."""
+def encoder_options(
+    encoder: Encoder, options: EncodeOptions, hdr: HdrMetadata | None = None, field_order: str | None = None
+) -> dict[str, str]:
+    """FFmpeg's options for quality, speed, HDR data and, if a field order is given, interlaced coding."""
     chosen = dict(encoder.options)
     crf = options.crf if options.crf is not None else (encoder.crf or (None,))[-1]
     if crf is not None and encoder.crf_is_quantizer:
@@ -180,6 +182,13 @@ def encoder_options(encoder: Encoder, options: EncodeOptions, hdr: HdrMetadata |
         if encoder.name == "libvpx-vp9":  # whose settings from 6 on exist in real-time mode only
             chosen["deadline"] = "realtime" if preset > "5" else "good"
     extra = _hdr_options(encoder.name, hdr) if hdr else {}
+    if field_order is not None:
+        chosen["field_order"] = field_order
+        if encoder.interlaces:
+            chosen["flags"] = "+ilme+ildct"
+            # FFmpeg would take this from each frame, where PyAV cannot set it. The second letter is shown first.
+            fields = "tff=1" if field_order in ("tt", "bt") else "bff=1"
+            extra["x264-params"] = ":".join(filter(None, (extra.get("x264-params"), fields)))
     if options.threads and encoder.threads_option:
         name, key = encoder.threads_option.split("=")
         extra[name] = ":".join(filter(None, (extra.get(name), f"{key}={options.threads}")))

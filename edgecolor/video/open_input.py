@@ -11,6 +11,12 @@ from edgecolor.errors import MediaError, MediaNotFoundError
 
 _NOT_FILMS = {"tty", "lrc", "bin", "xbin", "adf", "idf"}  # demuxers that draw text or take any bytes for a picture
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails
+_FIELD_ORDERS = {
+    "top first": "tt",
+    "bottom first": "bb",
+    r"top coded first \(swapped\)": "tb",
+    r"bottom coded first \(swapped\)": "bt",
+}
 _log_lock = threading.Lock()
 
 
@@ -42,10 +48,12 @@ def check_is_file(path: Path) -> None:
         raise MediaError(f"{path} is empty (0 bytes): copy it again from its source")
 
 
-def read_chroma_location(container: av.container.InputContainer, stream: av.VideoStream) -> str | None:
-    """FFmpeg's name for the chroma siting, None if untagged.
+def read_siting_and_field_order(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> tuple[str | None, str | None]:
+    """FFmpeg's names for the chroma siting (left) and the field order (tt); None where the file does not say.
 
-    PyAV has no attribute for it, but FFmpeg's own description of the file names it at the verbose log level.
+    Not every PyAV has attributes for them, but FFmpeg's own description of the file, at the verbose level, names both.
     """
     with _log_lock:
         level = av.logging.get_level()
@@ -57,8 +65,10 @@ def read_chroma_location(container: av.container.InputContainer, stream: av.Vide
             av.logging.set_level(level)
             av.logging.set_libav_level(av.logging.INFO)
     line = re.search(rf"Stream #0:{stream.index}\b.*: Video: .*", description)
-    match = line and re.search(r"[(,] ?(left|center|topleft|top|bottomleft|bottom)\)", line[0])
-    return match[1] if match else None
+    text = line[0] if line else ""
+    siting = re.search(r"[(,] ?(left|center|topleft|top|bottomleft|bottom)\)", text)
+    order = next((name for words, name in _FIELD_ORDERS.items() if re.search(rf"[(,] ?{words}[,)]", text)), None)
+    return siting[1] if siting else None, order
 
 
 def _choose_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:

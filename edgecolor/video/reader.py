@@ -15,7 +15,7 @@ from edgecolor.frames import LumaFormat, LumaFrame
 from edgecolor.video import planes, tags
 from edgecolor.video.damage import Damage, HoleFinder, Joins
 from edgecolor.video.decoder import LumaDecoder
-from edgecolor.video.open_input import open_input, read_chroma_location
+from edgecolor.video.open_input import open_input, read_siting_and_field_order
 from edgecolor.video.side_data import HdrMetadata, display_matrix, hdr_metadata
 from edgecolor.video.span import Span
 
@@ -109,7 +109,7 @@ class VideoReader:
         avi = "avi" in self.format_names
         if avi:
             self.container.flags &= ~ContainerFlags.gen_pts.value
-        chroma_location = read_chroma_location(self.container, stream)
+        chroma_location, self.field_order = read_siting_and_field_order(self.container, stream)
         self._decoder = LumaDecoder(stream, self.span, chroma_location, avi, threads)
         self.time_base: Fraction = self._decoder.time_base
         self.frame_rate: Fraction | None = self._decoder.frame_rate

@@ -199,15 +199,12 @@ class VideoWriter:
         codec.flags |= Flags.frame_duration
         codec.sample_aspect_ratio = reader.sample_aspect_ratio or Fraction(0)
         self._tag(codec)
-        chosen = encoder_options(self.encoder, options, reader.hdr)
+        fields = (reader.field_order or "tt") if reader.interlaced else None
+        chosen = encoder_options(self.encoder, options, reader.hdr, fields)
         if self.encoder.says_siting and self.tags.chroma_location:
             chosen["chroma_sample_location"] = self.tags.chroma_location
         if not may_reorder(self.container, reader):
             chosen["bf"] = "0"
-        if reader.interlaced:
-            codec.field_order = source.codec_context.field_order
-            if self.encoder.interlaces:
-                chosen["flags"] = chosen.get("flags", "") + "+ilme+ildct"
         stream.options = chosen
         if self.encoder.name == "libx265" and self.container.family == "mp4":
             codec.codec_tag = "hvc1"  # without it Apple's players refuse HEVC

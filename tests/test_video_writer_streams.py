@@ -235,6 +235,25 @@ def test_aspect_ratio_is_refused_where_neither_container_nor_codec_says_it(tmp_p
     assert ".mp4" in refused(source, tmp_path / "b.mkv", EncodeOptions(codec="ffv1"))
 
 
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("b.mkv", []), ("b.mp4", ["mp4 has no place for the metadata REEL"]),
+     ("b.ts", ["ts has no place for the metadata ARTIST, REEL, title",
+               "ts does not store what streams are meant for (commentary, forced and the like)"])],
+)  # fmt: skip
+def test_metadata_without_a_place_in_the_container_is_noted(tmp_path, name, lost):
+    source = make_video(tmp_path / "a.mkv", **MKV, audio="ac3", metadata={"title": "Old", "ARTIST": "Nobody"},
+                        audio_metadata={"language": "fre", "REEL": "7"},
+                        audio_disposition=int(Disposition.comment))  # fmt: skip
+    _, writer = recolor(source, tmp_path / name)
+    assert [note for note in writer.notes if "metadata" in note or "meant for" in note] == lost
+    with av.open(str(tmp_path / name)) as container:
+        assert container.streams.audio[0].language == "fre"
+        kept = {**container.metadata, **container.streams.audio[0].metadata}
+    assert ("REEL" in kept) == (name == "b.mkv")
+    assert ("Nobody" in kept.values()) == (name != "b.ts")
+
+
 def test_cover_art_moves_between_mp4_and_mkv(tmp_path):
     source = make_video(tmp_path / "a.mp4", cover=jpeg())
     recolor(source, tmp_path / "b.mkv")

@@ -1,5 +1,6 @@
 """What each container that we write can carry, and what each of its tracks would need."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +117,6 @@ def refuse_stream(container: Container, stream: av.stream.Stream) -> Unsupported
 
 def supported_codecs(container: Container) -> set[str]:
     """Names of the codecs, as decoders and encoders are called, that FFmpeg's muxer takes."""
-    import io
-
     with av.open(io.BytesIO(), "w", format=container.muxer) as output:
         return output.supported_codecs
 

@@ -4,6 +4,7 @@ import mimetypes
 from fractions import Fraction
 
 import av
+from av.stream import Disposition
 
 from edgecolor.errors import UnsupportedMediaError
 from edgecolor.video.containers import (
@@ -19,6 +20,17 @@ from edgecolor.video.reader import CopiedPacket, VideoReader
 # Written by the muxer itself, or true only of the file they were read from.
 _STALE_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "software")
 _STALE_STREAM_TAGS = ("encoder", "vendor_id", "duration", "bps", "number_of_", "_statistics_")
+# The entries that a family has a place for; Matroska keeps everything.
+_FILE_TAGS = {
+    "avi": {"title", "artist", "comment", "copyright", "date", "genre", "language", "album", "track", "timecode",
+            "encoded_by"},
+    "mpegts": {"service_name", "service_provider"},
+}  # fmt: skip
+_STREAM_TAGS = {
+    "mp4": {"language", "title", "handler_name", "creation_time", "timecode", "rotate"},
+    "avi": {"title"},
+    "mpegts": {"language"},
+}
 
 
 def choose_streams(reader: VideoReader, container: Container, drop: bool) -> tuple[list[av.stream.Stream], list[str]]:
@@ -149,6 +161,23 @@ def opus_priming(stream: av.stream.Stream) -> Fraction:
 def file_tags(reader: VideoReader) -> dict[str, str]:
     """The file's metadata, without what only describes the source file itself."""
     return {key: value for key, value in reader.container.metadata.items() if key.lower() not in _STALE_TAGS}
+
+
+def lost_entries(reader: VideoReader, streams: list[av.stream.Stream], container: Container) -> list[str]:
+    """A line for metadata and dispositions that the container has no place for."""
+    name, notes = container.extension[1:], []
+    kept = _FILE_TAGS.get(container.family)
+    lost = {key for key in file_tags(reader) if kept is not None and key.lower() not in kept}
+    kept = _STREAM_TAGS.get(container.family)
+    for stream in streams:
+        # What the muxer writes itself, and undetermined languages, are no loss.
+        own = {key for key, value in stream_tags(stream, container).items() if value != "und"}
+        lost |= {key for key in own if kept is not None and key.lower() not in kept}
+    if lost:
+        notes.append(f"{name} has no place for the metadata {', '.join(sorted(lost))}")
+    if container.family in ("avi", "mpegts") and any(stream.disposition & ~Disposition.default for stream in streams):
+        notes.append(f"{name} does not store what streams are meant for (commentary, forced and the like)")
+    return notes
 
 
 def stream_tags(stream: av.stream.Stream, container: Container) -> dict[str, str]:

@@ -13,7 +13,7 @@ from edgecolor.frames import ChromaFormat, ColorFrame
 from edgecolor.video.carried import changes, check_carried, tags_and_siting
 from edgecolor.video.clocks import Ticks, may_reorder, mp4_timescales, video_clock
 from edgecolor.video.containers import container_of
-from edgecolor.video.copies import StreamCopies, choose_streams, file_tags, stream_tags
+from edgecolor.video.copies import StreamCopies, choose_streams, file_tags, lost_entries, stream_tags
 from edgecolor.video.decoder import CaptionedLumaFrame
 from edgecolor.video.encoders import EncodeOptions, choose_encoder, choose_pix_fmt, encoder_options
 from edgecolor.video.output_file import OutputFile
@@ -64,6 +64,7 @@ class VideoWriter:
         width, height = self._size
         self.chroma_format = ChromaFormat(-(-width >> log2_x), -(-height >> log2_y), log2_x, log2_y, siting)
         self.notes += changes(reader, self.container, self.encoder, self.pix_fmt, self.chroma_format)
+        self.notes += lost_entries(reader, [reader.stream, *streams], self.container)
         self._ticks = Ticks(video_clock(self.container, reader), reader.frame_rate)
         self._dtype = np.dtype(np.uint8 if luma.bit_depth == 8 else np.uint16)
         self._frames = 0
@@ -220,7 +221,7 @@ class VideoWriter:
         family = self.container.family
         if family == "mp4":
             options = mp4_timescales(self._ticks.clock, streams)
-            if not file_tags(self._reader).keys() <= _MP4_FILE_TAGS:
+            if not {key.lower() for key in file_tags(self._reader)} <= _MP4_FILE_TAGS:
                 # Keeps entries that iTunes' list has no place for, at the price of players that read only that list.
                 options["movflags"] = "use_metadata_tags"
             return options

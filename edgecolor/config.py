@@ -11,6 +11,7 @@ class ColorConfig:
     saturation: float | None = None  # factor on ab, 0 is gray; None: the model's own
     half_life: float = 0.2  # seconds until a past frame weighs half; 0 turns smoothing off
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
+    network_rate: float = 12.0  # looks of the network per second of video while little moves; 0: at every frame
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
     def __post_init__(self):
@@ -22,5 +23,7 @@ class ColorConfig:
             raise ConfigError(f"half-life is in seconds and cannot be negative or infinite, got {self.half_life}")
         if not 0 < self.scene_cut <= 1:
             raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
+        if not 0 <= self.network_rate < float("inf"):
+            raise ConfigError(f"network-rate is in looks per second and cannot be negative, got {self.network_rate}")
         if self.working_size is not None and not 32 <= self.working_size <= 1024:
             raise ConfigError(f"working-size must lie in [32, 1024], got {self.working_size}")

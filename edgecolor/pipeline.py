@@ -8,6 +8,7 @@ from edgecolor.color.lab import lightness_of_code, srgb_to_lab
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ShapeError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
+from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
@@ -57,7 +58,9 @@ class Colorizer:
 
     def _forget(self) -> None:
         self._cuts = SceneCuts(self.config.scene_cut)
-        self._last_seconds: float | None = None
+        self._pace = Pace(self.config.network_rate)
+        self._last_look: float | None = None  # in seconds
+        self._ab: np.ndarray | None = None  # of the last look, (2, h, w)
         self.scene_cuts = 0  # seen since the beginning, the first frame not counted
 
     def _start(self, width: int, height: int) -> tuple[int, int]:
@@ -68,14 +71,19 @@ class Colorizer:
             self._size = size
         return size
 
-    def _keep(self, lightness: np.ndarray, seconds: float) -> float:
+    def _step(self, lightness: np.ndarray, seconds: float, paced: bool) -> np.ndarray:
+        """ab (2, h, w) of the next lightness (h0, w0): looked at by the network, or kept from its last look."""
         cut = self._cuts.is_cut(lightness)
-        elapsed = None if self._last_seconds is None else seconds - self._last_seconds
-        self._last_seconds = seconds
-        if elapsed is None:
-            return 0.0
-        self.scene_cuts += cut
-        return 0.0 if cut else keep_of(elapsed, self.config.half_life)
+        due = self._pace.is_due(self._cuts.previous, seconds, cut)
+        if not due and paced:
+            return self._ab
+        keep = 0.0
+        if self._last_look is not None:
+            self.scene_cuts += cut
+            keep = 0.0 if cut else keep_of(seconds - self._last_look, self.config.half_life)
+        self._last_look = seconds
+        self._ab = self.net.step(lightness[None, None], keep, temperature=self.temperature)[0]
+        return self._ab
 
     def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat) -> None:
         """Get ready for the frames of one video, and forget the one before."""
@@ -89,9 +97,7 @@ class Colorizer:
 
     def ab(self, frame: LumaFrame) -> np.ndarray:
         """The colors of the next frame on the token grid, smoothed over time: (2, h, w) float32, ab units."""
-        lightness = self._to_lightness(frame.luma)
-        keep = self._keep(lightness[0, 0], frame.pts_seconds)
-        return self.net.step(lightness, keep, temperature=self.temperature)[0]
+        return self._step(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, paced=True)
 
     def chroma(self, frame: LumaFrame, ab: np.ndarray) -> ColorFrame:
         """Bring ab to the chroma planes of the frame it was made for; the luma is passed on as it is."""
@@ -111,8 +117,7 @@ class Colorizer:
         h0, w0 = self._start(width, height)
         if known != (h0, w0):
             self._forget()
-        small = resize_lightness(lightness, h0, w0)
-        ab = self.net.step(small[None, None], self._keep(small, seconds), temperature=self.temperature)[0]
+        ab = self._step(resize_lightness(lightness, h0, w0), seconds, paced=False)
         return ab_to_rgb(lightness, upsample_ab_to_image(ab * np.float32(self.saturation), lightness))
 
     def image(self, image: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def test_smoothing_makes_neighbouring_frames_more_alike(gray_clip, tmp_path):
         dst = tmp_path / f"{half_life}.mkv"
         colorize_video(gray_clip, dst, config=config, encode=EncodeOptions(codec="ffv1"))
         chroma = [np.frombuffer(frame.planes[1], np.uint8).astype(int) for frame in decode(dst)[:6]]
-        changes[half_life] = np.mean([np.abs(b - a).mean() for a, b in zip(chroma, chroma[1:])])
+        changes[half_life] = np.mean([np.abs(b - a).mean() for a, b in zip(chroma, chroma[1:], strict=False)])
     assert changes[0.5] < changes[0.0]
 
 

@@ -57,7 +57,7 @@ def test_keep_halves_after_one_half_life_whatever_the_frame_rate():
 
 def test_the_past_is_weighed_by_the_time_between_frames():
     net = Recorder()
-    colorizer = Colorizer(net, ColorConfig(half_life=0.2))
+    colorizer = Colorizer(net, ColorConfig(half_life=0.2, network_rate=0))
     colorizer.begin(LUMA, CHROMA)
     for pts in (0, 1, 3, 8):  # variable frame rate
         colorizer.ab(frame(pattern(0), pts))
@@ -66,7 +66,7 @@ def test_the_past_is_weighed_by_the_time_between_frames():
 
 def test_the_past_is_dropped_at_a_scene_cut_and_at_the_start_of_a_video():
     net = Recorder()
-    colorizer = Colorizer(net)
+    colorizer = Colorizer(net, ColorConfig(network_rate=0))
     for _ in range(2):
         colorizer.begin(LUMA, CHROMA)
         for i, seed in enumerate((0, 0, 1, 1)):
@@ -77,11 +77,31 @@ def test_the_past_is_dropped_at_a_scene_cut_and_at_the_start_of_a_video():
 
 def test_half_life_zero_turns_smoothing_off():
     net = Recorder()
-    colorizer = Colorizer(net, ColorConfig(half_life=0))
+    colorizer = Colorizer(net, ColorConfig(half_life=0, network_rate=0))
     colorizer.begin(LUMA, CHROMA)
     for i in range(3):
         colorizer.ab(frame(pattern(0), i))
     assert net.keeps == [0, 0, 0]
+
+
+def test_the_network_looks_at_its_rate_while_nothing_moves_and_keeps_its_colors_between():
+    net = Recorder()
+    colorizer = Colorizer(net, ColorConfig(half_life=0.2, network_rate=12))
+    colorizer.begin(LUMA, CHROMA)
+    ab = [colorizer.ab(frame(pattern(0), pts, rate=24)) for pts in range(24)]
+    assert len(net.keeps) == 12 and ab[1] is ab[0] and ab[2] is not ab[1]
+    assert net.keeps[1:] == pytest.approx([2 ** (-2 / 24 / 0.2)] * 11)  # of the time since the last look
+
+
+def test_the_network_looks_at_once_where_the_picture_changes():
+    net = Recorder()
+    colorizer = Colorizer(net, ColorConfig(network_rate=1))
+    colorizer.begin(LUMA, CHROMA)
+    shifted = np.roll(pattern(0), 2, axis=1)
+    for pts, luma in enumerate((pattern(0), pattern(0), shifted, shifted, pattern(1), pattern(1))):
+        colorizer.ab(frame(luma, pts))
+    assert [keep > 0 for keep in net.keeps] == [False, True, False]  # the first, the moved one, the cut
+    assert colorizer.scene_cuts == 1
 
 
 def test_what_the_user_does_not_choose_comes_from_the_manifest():
@@ -158,6 +178,7 @@ def test_what_is_no_image_is_refused(bad):
         {"half_life": float("nan")},
         {"scene_cut": 0},
         {"working_size": 8},
+        {"network_rate": -1},
     ],
 )
 def test_impossible_options_are_refused(option):

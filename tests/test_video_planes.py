@@ -182,9 +182,7 @@ def test_planes_to_frame_puts_every_sample_in_its_place(pix_fmt):
     width, height = 97, 65
     twin = random_frame(pix_fmt, width, height)
     dtype = np.uint8 if pix_fmt.endswith("p") else np.uint16
-    planes = [
-        np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, : plane.width].copy() for plane in twin.planes
-    ]
+    planes = [np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, : plane.width].copy() for plane in twin.planes]
     made = planes_to_frame(planes, pix_fmt)
     again = [np.frombuffer(p, dtype).reshape(p.height, -1)[:, : p.width] for p in made.planes]
     assert all(np.array_equal(a, b) for a, b in zip(planes, again, strict=True))

@@ -45,6 +45,7 @@ class DataConfig:
     sources: tuple[Source, ...] = ()
     weights: dict[str, float] = field(default_factory=dict)  # file name before its first _ -> times the source's weight
     min_chroma: float = 9.0  # pictures whose 95th percentile of chroma is below this are gray or toned: left out
+    min_spread: float = 0.0  # ab units across the hue that a picture has most of: 1.5 leaves out strong single tones
     short_side: int = 256  # pixels; larger pictures are kept in memory at this size, 0 keeps them as they are
     zoom: tuple[float, float] = (0.45, 1.0)  # side of the crop, as a share of the picture's short side
     gamma: float = 0.25  # lightness is bent by a gamma of up to 1 + this, on 30 % of the crops: films differ in tone
@@ -56,6 +57,7 @@ class DataConfig:
         check_range("zoom[1]", self.zoom[1], 0.05, 1)
         check_range("gamma", self.gamma, 0, 1)
         check_range("min_chroma", self.min_chroma, 0, 100)
+        check_range("min_spread", self.min_spread, 0, 100)
         if self.short_side and self.short_side < 32:
             raise ConfigError(f"short_side is in pixels, at least 32 or 0, got {self.short_side}")
         if negative := [name for name, weight in self.weights.items() if weight < 0]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgecolor.color.lab import rgb_to_xyz_matrix, srgb_to_lab
+from edgecolor.color.lab import EPSILON, KAPPA, rgb_to_xyz_matrix, srgb_to_lab
 from edgecolor.errors import ConfigError
 from edgecolor.train.clip_metrics import visible_before
 from edgecolor.train.config import DataConfig
@@ -139,7 +139,8 @@ class Photographs:
 
 def bent_lightness(rgb: np.ndarray, bend: float) -> np.ndarray:
     """(H, W, 3) uint8 to L* (H, W) float32, under a gamma curve of that exponent."""
-    lightness = np.maximum(116 * np.cbrt(LINEAR_OF_CODE[rgb] @ LUMINANCE) - 16, 0)
+    luminance = LINEAR_OF_CODE[rgb] @ LUMINANCE
+    lightness = np.where(luminance > EPSILON, 116 * np.cbrt(luminance) - 16, np.float32(KAPPA) * luminance)
     return lightness if bend == 1 else (100 * (lightness / 100) ** bend).astype(np.float32)
 
 
@@ -165,9 +166,7 @@ def motion_in_cells(lightness: np.ndarray, previous: np.ndarray, stride: int) ->
     return motion.astype(np.float32), cv2.resize(visible, cells, interpolation=cv2.INTER_AREA)
 
 
-def prefetch(
-    make: Callable[[int], Batch], first: int, last: int, depth: int = 4, workers: int = 1
-) -> Iterator[Batch]:
+def prefetch(make: Callable[[int], Batch], first: int, last: int, depth: int = 4, workers: int = 1) -> Iterator[Batch]:
     """make(step) for first <= step < last, computed ahead in threads, in order; errors in it reach the caller."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
     ahead: deque = deque()

@@ -72,7 +72,7 @@ def flicker(rng: Rng) -> Effect:
 
 def grain(rng: Rng) -> Effect:
     """Noise with a size: strongest in the middle tones."""
-    strength, size = rng.uniform(0.02, 0.1), rng.uniform(0.3, 1.1)
+    strength, size = rng.uniform(0.015, 0.07), rng.uniform(0.3, 1.1)
     seed = int(rng.integers(2**32))
 
     def effect(gray: Gray) -> Gray:
@@ -156,7 +156,8 @@ def through_codec(codes: np.ndarray, crf: int) -> np.ndarray:
     decoder.thread_count = 1
     packets = [*encoder.encode(av.VideoFrame.from_ndarray(codes, format="gray")), *encoder.encode(None)]
     frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-    return frames[0].to_ndarray(format="gray")
+    plane = frames[0].planes[0]  # as it is: a conversion would stretch it from limited to full range
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
 # In the order in which they happen to a film: exposure, print, handling, scan, copy. True: another draw for each frame.

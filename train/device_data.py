@@ -31,9 +31,7 @@ class DeviceCrops:
         matrix = rgb_to_xyz_matrix()
         self.relative_xyz = torch.from_numpy(matrix / matrix.sum(axis=1, keepdims=True)).float().to(device)
 
-    def batch(
-        self, seed: tuple[int, ...], size: int, count: int, part: slice = slice(None), stride: int = 4
-    ) -> Batch:
+    def batch(self, seed: tuple[int, ...], size: int, count: int, part: slice = slice(None), stride: int = 4) -> Batch:
         """As Photographs.batch, with tensors on the device."""
         rng = np.random.default_rng(seed)
         draws = [self.photographs.draw(rng) for _ in range(count)][part]

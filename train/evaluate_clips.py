@@ -37,8 +37,8 @@ def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple
     figures = summarize(rows) | {
         "cdc": steady.value(),
         "cdc_original": steady_original.value(),
-        "warp_error": 1000 * ours_error,
-        "warp_error_original": 1000 * original_error,
+        "warp_error_x1000": 1000 * ours_error,
+        "warp_error_x1000_original": 1000 * original_error,
     }
     return figures, count, example
 

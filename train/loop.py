@@ -156,9 +156,7 @@ class Trainer:
             precision = "bf16" if computes_bf16(self.device) else "fp32"
         log.info("computing in %s on %s", precision, self.device)
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        self.autocast = (
-            torch.autocast(self.device.type, kinds[precision]) if precision in kinds else nullcontext()
-        )
+        self.autocast = torch.autocast(self.device.type, kinds[precision]) if precision in kinds else nullcontext()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
 
     @property
@@ -323,5 +321,3 @@ class Trainer:
         finally:
             self.model.train()
         return sample_sheet(batch.lightness, ours, batch.ab)
-
-

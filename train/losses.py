@@ -137,8 +137,9 @@ class Losses(nn.Module):
 def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tensor | None) -> Losses:
     """raises  ConfigError where a term does not go with the model; what is missing is named by the term's own error"""
     terms: list[tuple[str, float, nn.Module]] = []
+    kind = kind_of(model)
     for i, config in enumerate(configs):
-        if config.kind == "tokens" and kind_of(model) != "tokens":
+        if config.kind == "tokens" and kind != "tokens":
             raise ConfigError(f"losses[{i}]: tokens goes with models that predict tokens, and this one predicts ab")
         if config.kind == "tokens":
             term = Tokens(config, model.config.palette, prior)

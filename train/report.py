@@ -37,8 +37,8 @@ ROWS = (
     ("fid", "FID", 2),
     ("cdc", "CDC (frames 1, 2, 4 apart)", 6),
     ("cdc_original", "  of the originals", 6),
-    ("warp_error", "warp error x 1000", 4),
-    ("warp_error_original", "  of the originals", 4),
+    ("warp_error_x1000", "warp error x 1000", 4),
+    ("warp_error_x1000_original", "  of the originals", 4),
     ("parameters", "parameters", 0),
     ("gflop", "GFLOP at 256 x 448", 2),
     ("seconds_per_picture", "seconds per picture", 4),
@@ -70,7 +70,7 @@ def json_line(plain: dict) -> str:
         if isinstance(value, (list, tuple)):
             return [clean(item) for item in value]
         if isinstance(value, float):
-            return round(value, 6) if math.isfinite(value) else None
+            return float(f"{value:.6g}") if math.isfinite(value) else None
         return value
 
     return json.dumps(clean(plain), allow_nan=False)

@@ -44,9 +44,20 @@ class Counts:
         return ", ".join(parts)
 
 
+def thumbnail_ab(rgb: np.ndarray) -> np.ndarray:
+    """(32, 32, 2) float32."""
+    return rgb8_to_lab(cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA))[..., 1:]
+
+
+def tone_spread(rgb: np.ndarray) -> float:
+    """Standard deviation of ab across its main direction: near zero for a toned print, however strong its tone is."""
+    covariance = np.cov(thumbnail_ab(rgb).reshape(-1, 2), rowvar=False)
+    return float(np.sqrt(max(np.linalg.eigvalsh(covariance)[0], 0)))
+
+
 def chroma_95(rgb: np.ndarray) -> float:
-    """95th percentile of chroma over a thumbnail, with half its mean color taken out: a sepia print scores low."""
-    ab = rgb8_to_lab(cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA))[..., 1:]
+    """95th percentile of chroma over a thumbnail, with half its mean color taken out: a weak tone scores low."""
+    ab = thumbnail_ab(rgb)
     ab = ab - ab.mean(axis=(0, 1)) * 0.5
     return float(np.percentile(np.hypot(ab[..., 0], ab[..., 1]), 95))
 
@@ -166,7 +177,8 @@ def usable_samples(config: DataConfig, counts: Counts, pairs: bool = False) -> I
                 counts.small += 1
                 continue
             sample.rgb = shrink_to(sample.rgb, config.short_side)
-            if config.min_chroma and chroma_95(sample.rgb) < config.min_chroma:
+            gray = config.min_chroma and chroma_95(sample.rgb) < config.min_chroma
+            if gray or (config.min_spread and tone_spread(sample.rgb) < config.min_spread):
                 counts.gray += 1
                 continue
             if sample.previous is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 OVERRIDES = "Changes to the config, such as optim.lr=1e-3 or losses.0.weight=2; the value is YAML."
-HELP = "Train or fine-tune a model from a YAML config; on several GPUs: torchrun -m edgecolor.train CONFIG ..."
+HELP = "Train or fine-tune a model from a YAML config; on several GPUs: torchrun --no-python edgecolor train ..."
 PREVIEW = "Write a contact sheet (.png, .jpg) of crops and old-film effects, and do not train."
 
 

@@ -89,7 +89,7 @@ def fourier_of_ab(centers: np.ndarray, dim: int) -> Tensor:
 
 
 class Edge(nn.Module):
-    """lightness (N, 1, h0, w0), L* in [0, 100], sides multiples of 32 -> logits (N, h0/4, w0/4, Q), features (same, C)."""
+    """lightness (N, 1, h0, w0), L*, sides multiples of 32 -> logits (N, h0/4, w0/4, Q), features (same, C)."""
 
     stride = 4
     multiple = 32
@@ -124,4 +124,3 @@ class Edge(nn.Module):
         tokens = self.token_norm(tokens) * self.config.token_dim**-0.5  # (N, Q, token_dim)
         logits = torch.matmul(cells.flatten(1, 2), tokens.transpose(1, 2)).unflatten(1, cells.shape[1:3])
         return logits + self.token_bias, cells
-

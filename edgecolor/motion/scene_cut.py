@@ -32,7 +32,7 @@ class SceneCuts:
 
     def __init__(self, threshold: float):
         self.threshold = threshold
-        self.previous: np.ndarray | None = None
+        self.previous: np.ndarray | None = None  # thumbnail of the last frame that was asked about
 
     def is_cut(self, lightness: np.ndarray) -> bool:
         """True for the first frame, and where a frame is unlike the one before; lightness is (h0, w0), L*."""

@@ -18,6 +18,4 @@ def check_luma(luma: np.ndarray, luma_format: LumaFormat) -> None:
     dtype = np.dtype(np.uint8 if luma_format.bit_depth == 8 else np.uint16)
     size = (luma_format.height, luma_format.width)
     if luma.shape != size or luma.dtype != dtype:
-        raise ShapeError(
-            f"luma is {luma.dtype} {luma.shape}, its format says {dtype} {size}: a stage serves one video"
-        )
+        raise ShapeError(f"luma is {luma.dtype} {luma.shape}, its format says {dtype} {size}: a stage serves one video")

@@ -10,9 +10,7 @@ from edgecolor.frames import LumaFormat
 from edgecolor.stages.check import check_luma, check_rotation
 
 
-def working_size(
-    width: int, height: int, short: int = 256, multiple: int = 32, longest: int = 1024
-) -> tuple[int, int]:
+def working_size(width: int, height: int, short: int = 256, multiple: int = 32, longest: int = 1024) -> tuple[int, int]:
     """The size at which the network sees a picture.
 
     width, height  of the upright picture, in samples

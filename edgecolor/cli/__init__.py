@@ -23,6 +23,7 @@ for _name in COMMANDS:
 # typer carries click inside itself in newer releases and beside itself in older ones; this class is right in both.
 _ClickError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _NoArgs = "NoArgsIsHelpError"
+INTERRUPTED = 130  # exit status after Ctrl-C
 
 
 @app.callback(invoke_without_command=True)
@@ -46,11 +47,12 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(0)
         _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        print("edgecolor: interrupted; nothing was written", file=sys.stderr)
-        sys.exit(130)
+        status = INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    if status == INTERRUPTED:  # newer releases of typer return it, older ones raise
+        print("edgecolor: interrupted; nothing was written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

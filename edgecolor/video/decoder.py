@@ -137,7 +137,7 @@ class LumaDecoder:
             return frame
         self._scaled_frames += 1
         self._other_sizes.add((frame.width, frame.height))
-        return frame.reformat(width=wanted.width, height=wanted.height)
+        return frame.reformat(width=wanted.width, height=wanted.height, threads=1)
 
     def _time_of(self, frame: av.VideoFrame) -> int:
         pts, last = frame.pts, self.last_pts

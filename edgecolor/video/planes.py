@@ -209,7 +209,8 @@ def _reformat(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
     try:
         if frame.format.name.startswith("yaf32"):
             raise ValueError("FFmpeg's scaler aborts the process on this one")
-        return frame.reformat(format=pix_fmt)
+        # On several threads, FFmpeg's scaler now and then writes past one slice's end into the next one's first row.
+        return frame.reformat(format=pix_fmt, threads=1)
     except (av.error.FFmpegError, ValueError) as error:
         raise UnsupportedMediaError(
             f"cannot read the pixel format {frame.format.name}: convert the video to yuv420p first"

@@ -56,7 +56,7 @@ YUV_UP_TO_12_BITS = [
 def test_frame_to_luma_of_yuv_and_gray_formats_is_what_ffmpeg_unpacks_bit_for_bit(pix_fmt):
     twin = pix_fmt if pix_fmt.startswith("yuvj") else planar_twin(pix_fmt)
     planar = random_frame(twin)
-    packed = planar if pix_fmt == twin else planar.reformat(format=pix_fmt)
+    packed = planar if pix_fmt == twin else planar.reformat(format=pix_fmt, threads=1)
     luma = frame_to_luma(packed, full_range=False)
     assert luma.shape == (HEIGHT, WIDTH)
     assert np.array_equal(luma, luma_of(planar))
@@ -124,7 +124,7 @@ def test_frame_to_luma_of_rgb_follows_the_bt709_formula(pix_fmt):
     for plane, values in zip(source.planes, (green, blue, red), strict=True):
         memory = np.frombuffer(plane, dtype).reshape(HEIGHT, -1)
         memory[:, :WIDTH] = values
-    frame = source if name == pix_fmt else source.reformat(format=pix_fmt)
+    frame = source if name == pix_fmt else source.reformat(format=pix_fmt, threads=1)
     depth = min(bits, 12)
     gray = (0.2126 * red + 0.7152 * green + 0.0722 * blue) / (2**bits - 1)
     wanted = np.rint((16 + 219 * gray) * 2 ** (depth - 8))

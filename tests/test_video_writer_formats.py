@@ -116,7 +116,8 @@ def test_rgb_becomes_limited_bt709_and_is_tagged_so(tmp_path, codec, pix_fmt):
     frames = []
     for k in range(4):
         frame = av.VideoFrame(96, 64, "gbrp" if "10" not in pix_fmt else pix_fmt)
-        frames.append(fill(frame, [[40, 700][frame.format.name != "gbrp"] + k, 90, 200]).reformat(format=pix_fmt))
+        fill(frame, [[40, 700][frame.format.name != "gbrp"] + k, 90, 200])
+        frames.append(frame.reformat(format=pix_fmt, threads=1))
     name = "a.mkv" if codec == "ffv1" else "a.mov"
     source = make_video(tmp_path / name, **FEW, codec=codec, pix_fmt=pix_fmt, frames=frames, options={})
     reader, _ = recolor(source, tmp_path / "b.mkv", FFV1)

@@ -1,6 +1,7 @@
 """The loop: exact resume, accumulation, optimizers, stops, checkpoints. pytest tests/test_train_loop.py"""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ from edgecolor.train.checkpoint import CheckpointWriteError, load_checkpoint, sa
 from edgecolor.train.config import LossConfig, Source, load_config  # noqa: E402
 from edgecolor.train.loop import NON_FINITE_FILE, Trainer, TrainingError  # noqa: E402
 from edgecolor.train.optim import WeightEma, rate_at  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    "EDGECOLOR_LONG_TESTS" not in os.environ, reason="takes minutes: set EDGECOLOR_LONG_TESTS=1 to run it"
+)
 
 
 @pytest.fixture(autouse=True)

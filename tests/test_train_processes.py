@@ -20,6 +20,10 @@ from edgecolor.train.checkpoint import load_checkpoint  # noqa: E402
 from edgecolor.train.config import load_config  # noqa: E402
 from edgecolor.train.loop import Trainer  # noqa: E402
 
+pytestmark = pytest.mark.skipif(
+    "EDGECOLOR_LONG_TESTS" not in os.environ, reason="takes minutes: set EDGECOLOR_LONG_TESTS=1 to run it"
+)
+
 TESTS = Path(__file__).resolve().parent
 PATIENCE = 240  # seconds, on a machine that does other things too
 

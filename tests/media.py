@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from edgecolor.video.pyav import METADATA
+
 WIDTH, HEIGHT, FRAMES = 96, 64, 20
 
 
@@ -88,9 +90,7 @@ def plain_frame(index: int, clip: Clip) -> av.VideoFrame:
 def make_video(path: Path, clip: Clip | None = None, **changes) -> Path:
     """Write a clip to a file. Keyword arguments change fields of the default clip."""
     clip = clip or Clip(**changes)
-    output = av.open(
-        str(path), "w", format=clip.format, container_options=clip.container_options, metadata_errors="surrogateescape"
-    )
+    output = av.open(str(path), "w", format=clip.format, container_options=clip.container_options, **METADATA)
     videos = [_add_video(output, clip) for _ in range(1 + clip.copies_of_video)]
     audio = _add_audio(output, clip) if clip.audio else None
     subtitle = output.add_mux_stream("subrip", time_base=Fraction(1, 1000)) if clip.subtitles else None
@@ -196,7 +196,7 @@ class Track:
 
 def demux(path: Path) -> list[Track]:
     """Every stream of a file, packet by packet, read with PyAV alone."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container:
+    with av.open(str(path), **METADATA) as container:
         packets: dict[int, list[av.Packet]] = {stream.index: [] for stream in container.streams}
         for packet in container.demux():
             if packet.size:

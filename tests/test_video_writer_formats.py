@@ -10,6 +10,7 @@ from media import FRAMES, bits_of, decode, fill, luma_of, make_video, moving_lum
 from edgecolor.errors import ConfigError, ShapeError, UnsupportedMediaError
 from edgecolor.frames import ColorFrame, LumaFrame, Matrix, Siting
 from edgecolor.video import EncodeOptions, VideoReader, VideoWriter
+from edgecolor.video.pyav import side_data_of
 
 FFV1 = EncodeOptions(codec="ffv1")
 FEW = {"pts": [40 * i for i in range(4)], "time_base": Fraction(1, 1000)}
@@ -191,11 +192,11 @@ def test_hdr_metadata_reaches_the_output(tmp_path):
     hdr = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400"
     source = make_video(tmp_path / "a.mkv", **FEW, codec="libx265", pix_fmt="yuv420p10le", matrix=9, primaries=9,
                         transfer=16, range=1, options={"x265-params": f"log-level=none:{hdr}"})  # fmt: skip
-    wanted = {data.type.name: bytes(data) for data in decode(source)[0].side_data}
+    wanted = {data.type.name: bytes(data) for data in side_data_of(decode(source)[0])}
     assert {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"} <= wanted.keys()
     for options in (None, EncodeOptions(codec="libx265")):
         recolor(source, tmp_path / "b.mkv", options)
-        found = {data.type.name: bytes(data) for data in decode(tmp_path / "b.mkv")[0].side_data}
+        found = {data.type.name: bytes(data) for data in side_data_of(decode(tmp_path / "b.mkv")[0])}
         assert found["CONTENT_LIGHT_LEVEL"] == wanted["CONTENT_LIGHT_LEVEL"]
         old, new = (
             np.frombuffer(data["MASTERING_DISPLAY_METADATA"], np.int32)[:20].reshape(10, 2) for data in (wanted, found)
@@ -218,7 +219,7 @@ def test_closed_captions_stay_with_their_frames(tmp_path):
 
 
 def _captions(frame: av.VideoFrame) -> bytes | None:
-    return next((bytes(data) for data in frame.side_data if data.type.name == "A53_CC"), None)
+    return next((bytes(data) for data in side_data_of(frame) if data.type.name == "A53_CC"), None)
 
 
 def _write_captioned(path) -> None:

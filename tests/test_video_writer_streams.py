@@ -9,6 +9,7 @@ from media import FRAMES, audio_track, decode, demux, jpeg, make_video, recolor
 
 from edgecolor.errors import UnsupportedMediaError
 from edgecolor.video import EncodeOptions, VideoReader, VideoWriter
+from edgecolor.video.pyav import METADATA
 
 CHAPTERS = [
     {"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}},
@@ -177,7 +178,7 @@ def test_metadata_in_another_encoding_survives(tmp_path):
     latin = "Mädchen".encode("latin-1").decode("utf-8", "surrogateescape")
     source = make_video(tmp_path / "a.avi", metadata={"title": latin}, options={"bf": "0"})
     recolor(source, tmp_path / "b.avi")
-    with av.open(str(tmp_path / "b.avi"), metadata_errors="surrogateescape") as container:
+    with av.open(str(tmp_path / "b.avi"), **METADATA) as container:
         assert container.metadata["title"] == latin
 
 

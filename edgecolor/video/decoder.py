@@ -35,7 +35,7 @@ class LumaDecoder:
     ):
         self._stream, self._span = stream, span
         self._chroma_location, self._times_from_dts = chroma_location, times_from_dts
-        self.time_base: Fraction = stream.time_base
+        self.time_base = Fraction(stream.time_base)
         self.frame_rate: Fraction | None = stream.average_rate or stream.guessed_rate or None
         codec = stream.codec_context
         codec.thread_type = "AUTO"

@@ -8,6 +8,7 @@ import av
 from av.stream import Disposition
 
 from edgecolor.errors import MediaError, MediaNotFoundError
+from edgecolor.video.pyav import METADATA
 
 _NOT_FILMS = {"tty", "lrc", "bin", "xbin", "adf", "idf"}  # demuxers that draw text or take any bytes for a picture
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -28,7 +29,7 @@ def open_input(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]
     check_is_file(path)
     try:
         # "file:" keeps FFmpeg from taking a colon in the name for a protocol. Old tags are often not UTF-8.
-        container = av.open(f"file:{path}", metadata_errors="surrogateescape")
+        container = av.open(f"file:{path}", **METADATA)
     except av.error.FFmpegError as error:
         raise MediaError(_why_not(path, error)) from error
     try:

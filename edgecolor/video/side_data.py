@@ -7,6 +7,8 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
+from edgecolor.video.pyav import side_data_of
+
 _TRAVELS_WITH_FRAME = (Type.A53_CC, Type.AFD, Type.DYNAMIC_HDR_PLUS, Type.S12M_TIMECODE)
 _ONE = 1 << 16  # 1.0 in a display matrix
 
@@ -25,7 +27,7 @@ def display_matrix(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, .
 
     Old files say it in a metadata entry `rotate`, in degrees clockwise.
     """
-    for data in frame.side_data:
+    for data in side_data_of(frame):
         if data.type == Type.DISPLAYMATRIX:
             matrix = struct.unpack("<9i", bytes(data))
             return None if matrix == _turned(0) else matrix
@@ -45,7 +47,7 @@ def clockwise_rotation(matrix: tuple[int, ...] | None) -> int:
 def hdr_metadata(frame: av.VideoFrame) -> HdrMetadata | None:
     """The HDR data that the decoder attached to a frame, None if there is none."""
     primaries = luminance = light = None
-    for data in frame.side_data:
+    for data in side_data_of(frame):
         if data.type == Type.MASTERING_DISPLAY_METADATA:
             # AVMasteringDisplayMetadata: rationals of the primaries (x, y), white point, lowest and highest luminance;
             # then whether either half is set.
@@ -60,7 +62,7 @@ def hdr_metadata(frame: av.VideoFrame) -> HdrMetadata | None:
 
 def carries_captions(frame: av.VideoFrame) -> bool:
     """True if the frame holds closed captions or the like, which belong to this frame alone."""
-    return any(data.type in _TRAVELS_WITH_FRAME for data in frame.side_data)
+    return any(data.type in _TRAVELS_WITH_FRAME for data in side_data_of(frame))
 
 
 def _turned(quarters: int) -> tuple[int, ...]:

@@ -38,7 +38,8 @@ class Span:
         begin = origin + exact_start if start else None
         end = None if duration is None else origin + exact_start + Fraction(duration).limit_denominator(av.time_base)
         # Up to the next tick, so that the first kept frame never lands below zero.
-        shift = -(-begin // stream.time_base) * stream.time_base if begin is not None else Fraction(0)
+        tick = Fraction(stream.time_base)
+        shift = -(-begin // tick) * tick if begin is not None else Fraction(0)
         return cls(origin, begin, end, shift)
 
     def length(self, total: float | None) -> float | None:
@@ -61,7 +62,7 @@ class Span:
         pts = packet.pts if packet.pts is not None else packet.dts
         if pts is None or (self.begin is None and self.end is None):
             return True
-        base = packet.time_base
+        base = Fraction(packet.time_base)
         if self.begin is not None and pts * base < self.begin:
             late = -(-self.begin // base) - pts
             if packet.stream.type != "subtitle" or not packet.duration or packet.duration <= late:

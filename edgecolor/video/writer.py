@@ -18,6 +18,7 @@ from edgecolor.video.decoder import CaptionedLumaFrame
 from edgecolor.video.encoders import EncodeOptions, choose_encoder, choose_pix_fmt, encoder_options
 from edgecolor.video.output_file import OutputFile
 from edgecolor.video.planes import chroma_shifts, planes_to_frame
+from edgecolor.video.pyav import METADATA
 from edgecolor.video.reader import CopiedPacket, VideoReader
 
 _MP4_FILE_TAGS = frozenset((
@@ -166,7 +167,7 @@ class VideoWriter:
                 "w",
                 format=self.container.muxer,
                 container_options=container_options,
-                metadata_errors="surrogateescape",
+                **METADATA,
             )
             self._copies = StreamCopies(self._output, self.container, reader)
             # In the source's order, so that "the second audio track" stays the second.

@@ -106,13 +106,14 @@ class MobileNetDistance(nn.Module):
         super().__init__()
         from edgecolor.train.classifier import load_classifier
 
-        self.classifier = load_classifier(classifier)
+        self.classifier = load_classifier(classifier).to(memory_format=torch.channels_last)  # half the time on a CPU
 
     def forward(self, rgb: Tensor, reference: Tensor) -> Tensor:
         """rgb, reference (N, 3, H, W) in [0, 1], sides at least 32 -> scalar, 0 for equal pictures."""
-        ours = self.classifier.maps(rgb * 2 - 1)
+        ours, theirs = (picture.contiguous(memory_format=torch.channels_last) * 2 - 1 for picture in (rgb, reference))
+        ours = self.classifier.maps(ours)
         with torch.no_grad():
-            theirs = self.classifier.maps(reference * 2 - 1)
+            theirs = self.classifier.maps(theirs)
         total = rgb.new_zeros(())
         for a, b in zip(ours, theirs, strict=True):
             total = total + ((F.normalize(a, dim=1) - F.normalize(b, dim=1)) ** 2).sum(dim=1).mean()

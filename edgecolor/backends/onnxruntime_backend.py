@@ -15,7 +15,7 @@ def import_onnxruntime():
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError("the onnxruntime backend needs ONNX Runtime: pip install onnxruntime") from error
+        raise MissingDependencyError(f"ONNX Runtime does not load ({error}): pip install onnxruntime") from error
     return onnxruntime
 
 

@@ -55,6 +55,7 @@ def doctor() -> None:
 
     import edgecolor
     from edgecolor.backends import BACKENDS, shipped_models
+    from edgecolor.plugins import KERNELS, PLUGIN, find_library
 
     console = Console()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -71,6 +72,8 @@ def doctor() -> None:
     there = {finding.name for finding in findings if finding.version}
     for name in BACKENDS:
         console.print(f"backend {name}: {'ready' if name in there else 'not installed'}", highlight=False)
+    for name, library in (("CUDA kernels", KERNELS), ("TensorRT plugin", PLUGIN)):
+        console.print(f"{name}: {find_library(library) or 'not built (edgecolor build-plugins)'}", highlight=False)
     console.print(f"models: {', '.join(path.stem for path in shipped_models()) or 'none'}", highlight=False)
     if {"numpy", "av", "opencv-python-headless", "onnxruntime"} <= there:
         console.print("ready to colorize", highlight=False)

@@ -28,7 +28,7 @@ class OutputFile:
         if path.exists() and os.path.samefile(path, source):
             raise MediaError(f"{path} is the input itself: choose another name for the output")
         if path.exists() and not overwrite:
-            raise MediaError(f"{path} exists: choose another name, or allow it to be overwritten")
+            raise MediaError(f"{path} exists: choose another name, or overwrite it (--overwrite)")
         # The extension stays last, because FFmpeg and players go by it.
         self.partial = folder / f".{path.stem}.partial-{os.getpid()}{path.suffix}"
         try:
@@ -40,7 +40,7 @@ class OutputFile:
         """Give the complete file its name."""
         if self.path.exists() and not self._overwrite:
             self.discard()
-            raise MediaError(f"{self.path} has appeared meanwhile: choose another name, or allow it to be overwritten")
+            raise MediaError(f"{self.path} has appeared meanwhile: choose another name, or overwrite it (--overwrite)")
         try:
             os.replace(self.partial, self.path)
         except OSError as error:

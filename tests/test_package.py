@@ -1,11 +1,14 @@
 """The wheel, installed elsewhere and run outside the clone. pytest tests/test_package.py"""
 
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,3 +44,17 @@ def test_the_wheel_runs_outside_the_clone_with_every_command(wheel, tmp_path):
     helped = subprocess.run([tmp_path / "venv" / "bin" / "edgecolor", "--help"], capture_output=True, text=True)
     for command in ("colorize", "models", "doctor", "train", "evaluate", "export"):
         assert command in helped.stdout
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_supported_python_has_exact_versions_within_the_ranges_of_setup(python):
+    lists = re.findall(r"^(?:RUNTIME|TRAIN|DEV) = (\[.*?\])$", (ROOT / "setup.py").read_text(), re.M | re.S)
+    wanted = [Requirement(text) for found in lists for text in re.findall(r'"([^"]+)"', found)]
+    pins = dict(
+        line.lower().split("==")
+        for line in (ROOT / "tests" / "constraints" / f"py{python.replace('.', '')}.txt").read_text().split()
+    )
+    assert len(wanted) > 15
+    for requirement in wanted:
+        if requirement.name != "setuptools":  # comes with the build, whose range is in pyproject.toml
+            assert Version(pins[requirement.name]) in requirement.specifier, requirement

@@ -1,7 +1,7 @@
 """The loop: exact resume, accumulation, optimizers, stops, checkpoints. pytest tests/test_train_loop.py"""
 
 import dataclasses
-import os
+import json
 
 import numpy as np
 import pytest
@@ -15,13 +15,9 @@ from edgecolor.errors import ConfigError, ModelError  # noqa: E402
 from edgecolor.models import MODELS  # noqa: E402
 from edgecolor.train import loop  # noqa: E402
 from edgecolor.train.checkpoint import CheckpointWriteError, load_checkpoint, save_checkpoint  # noqa: E402
-from edgecolor.train.config import LossConfig, Source, load_config  # noqa: E402
+from edgecolor.train.config import DegradeConfig, LossConfig, Phase, Source, load_config  # noqa: E402
 from edgecolor.train.loop import NON_FINITE_FILE, Trainer, TrainingError  # noqa: E402
 from edgecolor.train.optim import WeightEma, rate_at  # noqa: E402
-
-pytestmark = pytest.mark.skipif(
-    "EDGECOLOR_LONG_TESTS" not in os.environ, reason="takes minutes: set EDGECOLOR_LONG_TESTS=1 to run it"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +50,25 @@ def with_optim(config, **changes):
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, **changes))
 
 
-@pytest.mark.parametrize("model", ["tiny", "tiny-dropout"])
-@pytest.mark.parametrize("kind", ["adamw", "sgd", "rmsprop"])
-def test_a_run_that_was_interrupted_ends_exactly_as_one_that_was_not(config, tmp_path, model, kind):
-    config = dataclasses.replace(with_optim(config, kind=kind), model=model)
+def test_training_lowers_the_loss_of_unseen_crops_and_logs_it(config, tmp_path):
+    config = dataclasses.replace(with_optim(config, lr=1e-2), phases=(Phase(30, crop=32, batch=8),))
+    trainer = Trainer(config, tmp_path / "run")
+    unseen = trainer.crops.batch((99, 99), 32, 24)
+    before = trainer.backward(unseen)["loss"]
+    trainer.optimizer.zero_grad()
+    assert trainer.run() and trainer.backward(unseen)["loss"] < 0.9 * before
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(2, 31, 2))
+    assert all({"loss", "tokens", "rate", "crops_per_second", "waiting"} <= set(line) for line in lines)
+
+
+@pytest.mark.parametrize(("kind", "model"), [("adamw", "tiny-dropout"), ("sgd", "tiny"), ("rmsprop", "tiny")])
+def test_a_run_that_was_interrupted_ends_exactly_as_one_that_was_not(config, tmp_path, kind, model):
+    phases = (Phase(3, crop=64, batch=2), Phase(5, crop=32, batch=4))
+    degrade = DegradeConfig(grain=0.5, dust=0.5)
+    config = dataclasses.replace(with_optim(config, kind=kind), model=model, phases=phases, degrade=degrade)
     whole = Trainer(config, tmp_path / "whole")
-    whole.run()
+    assert whole.run()
     part = Trainer(config, tmp_path / "part")
     for step in range(4):
         part.train_step(part.batch_at(step))

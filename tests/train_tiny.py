@@ -12,6 +12,9 @@ from torch import nn
 
 from edgecolor.models import MODELS
 
+# Networks this small gain nothing from more threads, which on a busy machine wait for each other.
+torch.set_num_threads(1)
+
 
 @dataclass(frozen=True)
 class TinyConfig:
@@ -91,14 +94,13 @@ def write_config(path: Path, source: Path, extra: str = "", kind: str = "folder"
     """A run of 8 steps of the tiny model."""
     path.write_text(
         f"model: tiny\nphases: [{{steps: 8, crop: 32, batch: 4}}]\nlog_every: 2\ncheckpoint_every: 2\n"
-        f"tensorboard: false\ndata:\n  sources: [{{kind: {kind}, path: '{source}'}}]\n  min_chroma: 0\n"
+        f"tensorboard: false\nprior_crops: 50\ndata:\n  sources: [{{kind: {kind}, path: '{source}'}}]\n  min_chroma: 0\n"
         f"optim: {{warmup_steps: 2, lr: 1.0e-3}}\n{extra}"
     )
     return path
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     MODELS.update(TINY)
     from edgecolor.cli import main
 

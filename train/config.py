@@ -171,6 +171,7 @@ class TrainConfig:
     losses: tuple[LossConfig, ...] = (LossConfig("tokens"),)
     optim: OptimConfig = field(default_factory=OptimConfig)
     prior: str = ""  # prior.npy of fit-tokens; empty: counted from the data when the run starts
+    prior_crops: int = 4000  # crops that are counted for it
     precision: str = "auto"  # fp32, bf16, fp16, or auto: bf16 where the processor or GPU computes it natively
     compile: bool = False  # torch.compile: worth it on a GPU and for long runs
     seed: int = 0
@@ -185,9 +186,9 @@ class TrainConfig:
             raise ConfigError("phases must have at least one entry")
         if not self.losses:
             raise ConfigError("losses must have at least one entry")
-        for name in ("checkpoint_every", "log_every"):
+        for name in ("checkpoint_every", "log_every", "prior_crops"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is in steps, at least 1, got {getattr(self, name)}")
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.frozen_blocks < 0 or self.samples_every < 0 or self.seed < 0:
             raise ConfigError("frozen_blocks, samples_every and seed cannot be negative")
         for phase in self.phases:

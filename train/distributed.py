@@ -33,6 +33,11 @@ class Processes:
         return slice(self.rank * share, (self.rank + 1) * share)
 
 
+def speaks() -> bool:
+    """Whether this process tells the user what goes on; known before the group is joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join_processes(device: torch.device) -> Processes:
     """Join the group that torchrun set up, or be alone; NCCL between GPUs, gloo between processors."""
     world = int(os.environ.get("WORLD_SIZE", "1"))

@@ -138,7 +138,7 @@ class Trainer:
         colors = palette(self.model.config.palette)
         if self.config.prior:
             return torch.from_numpy(read_prior(self.config.prior, colors))
-        return torch.from_numpy(token_prior(self.photographs, colors, seed=self.config.seed))
+        return torch.from_numpy(token_prior(self.photographs, colors, self.config.prior_crops, self.config.seed))
 
     def _wrap(self) -> nn.Module:
         net = self.model

@@ -8,7 +8,7 @@ import torch
 
 from edgecolor.errors import ConfigError
 from edgecolor.train.config import TrainConfig, to_yaml
-from edgecolor.train.distributed import leave_processes, pick_device
+from edgecolor.train.distributed import leave_processes, pick_device, speaks
 from edgecolor.train.loop import Trainer
 
 
@@ -23,7 +23,8 @@ def train_run(
     quiet: bool = False,
 ) -> str:
     """Train, and return a line that says how far it came; empty in all processes but the first."""
-    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format="%(message)s")
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level if speaks() else logging.ERROR, format="%(message)s")
     if threads:
         torch.set_num_threads(threads)
     try:

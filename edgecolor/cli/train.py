@@ -45,9 +45,10 @@ def train(
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file: choose another --out")
 
+    from edgecolor.train.distributed import speaks
     from edgecolor.train.run import train_run
 
-    if not quiet:
+    if not quiet and speaks():
         print(f"# {config} as it is run\n{to_yaml(run)}", file=sys.stderr)
     done = train_run(run, folder, device, resume=resume, max_minutes=max_minutes, threads=threads, quiet=quiet)
     if done and not quiet:

@@ -1,9 +1,12 @@
 """Sources, crops, old film. pytest tests/test_train_data.py"""
 
 import functools
+import gzip
 import http.server
+import tarfile
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +20,7 @@ from edgecolor.train.config import DataConfig, DegradeConfig, Source  # noqa: E4
 from edgecolor.train.dataset import Photographs, motion_in_cells, prefetch  # noqa: E402
 from edgecolor.train.degrade import EFFECTS, Degrade, one_effect, through_codec  # noqa: E402
 from edgecolor.train.device_data import DeviceCrops  # noqa: E402
-from edgecolor.train.pictures import expand, tar_pictures  # noqa: E402
+from edgecolor.train.pictures import decode_rgb, ends_too_soon, expand, read_pictures, tar_pictures  # noqa: E402
 from edgecolor.train.sources import Counts, samples_of, tone_spread  # noqa: E402
 
 
@@ -134,6 +137,53 @@ def test_bad_pictures_are_skipped_and_counted(tmp_path, pictures):
     write_png(folder / "small.png", pictures[0][:20, :20])
     found = photographs(Source(str(folder), "folder"))
     assert len(found.pictures) == 1 and (found.counts.unreadable, found.counts.small) == (3, 1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp"])
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_a_picture_that_breaks_off_is_no_picture(photograph, suffix, share):
+    data = cv2.imencode(suffix, photograph[..., ::-1])[1].tobytes()
+    assert decode_rgb(data).shape == photograph.shape
+    assert decode_rgb(data[: int(len(data) * share)]) is None
+
+
+def test_a_jpeg_that_breaks_off_is_known_by_its_markers(photograph):
+    small, progressive = (
+        cv2.imencode(".jpg", p[..., ::-1], (cv2.IMWRITE_JPEG_PROGRESSIVE, mode))[1].tobytes()
+        for p, mode in ((photograph[:32, :32], 0), (photograph, 1))
+    )
+    thumbnail = b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small  # in an APP1 segment, as cameras do
+    whole = progressive[:2] + thumbnail + progressive[2:]
+    assert not ends_too_soon(whole) and not ends_too_soon(whole + b"trailing bytes")
+    assert ends_too_soon(whole[:-2]) and ends_too_soon(whole[: len(thumbnail) + 1000])
+
+
+def test_files_that_cannot_be_read_are_skipped_and_counted(tmp_path, pictures):
+    folder = write_folder(tmp_path / "photos", pictures[:2])
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "folder.png").mkdir()
+    found = photographs(Source(str(folder), "folder"))
+    assert len(found.pictures) == 2 and found.counts.unreadable == 2
+    assert [rgb is None for _, rgb in read_pictures(folder)].count(True) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda d, at: d[:at], lambda d, at: d[:at] + b"x" * 512 + d[at + 512 :]])
+def test_a_shard_that_is_damaged_between_two_pictures_is_used_as_far_as_it_goes(folder, tmp_path, damage):
+    tar = write_tar(tmp_path / "photos.tar", folder)
+    with tarfile.open(tar) as whole:
+        fourth = whole.getmembers()[3].offset
+    tar.write_bytes(damage(tar.read_bytes(), fourth))
+    found = photographs(Source(str(tar)))
+    assert len(found.pictures) == 3 and found.counts.shards == [str(tar)]
+
+
+def test_a_compressed_shard_that_is_damaged_is_used_as_far_as_it_goes(folder, tmp_path):
+    tar = write_tar(tmp_path / "photos.tar", folder).read_bytes()
+    packed = bytearray(gzip.compress(tar, 1))
+    packed[len(packed) // 2 : len(packed) // 2 + 40] = bytes(40)
+    (tmp_path / "photos.tar.gz").write_bytes(packed)
+    found = photographs(Source(str(tmp_path / "photos.tar.gz")))
+    assert 0 < len(found.pictures) < 12 and found.counts.shards
 
 
 def test_near_gray_and_toned_photographs_are_dropped(tmp_path, pictures):

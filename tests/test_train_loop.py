@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from train_tiny import TINY, crops_of, write_config, write_folder  # noqa: E402
+from train_tiny import TINY, crops_of, write_config, write_folder, write_tar  # noqa: E402
 
 from edgecolor.cli import main  # noqa: E402
 from edgecolor.errors import ConfigError, ModelError  # noqa: E402
@@ -173,6 +173,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(config, tm
     assert torch.equal(saved["ab"], batch.ab) and torch.isnan(saved["lightness"]).sum() == 1
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(config, tmp_path):
+    trainer = Trainer(config, tmp_path)
+    before = weights(trainer)
+    next(trainer.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match=f"norm of the gradients.*{NON_FINITE_FILE}"):
+        trainer.train_step(trainer.batch_at(0))
+    assert torch.equal(weights(trainer), before) and (tmp_path / NON_FINITE_FILE).exists()
+
+
 def test_max_minutes_ends_with_a_checkpoint_to_go_on_from(config, tmp_path, monkeypatch):
     clock = iter(range(0, 10_000, 5))  # five seconds between looks
     monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
@@ -266,6 +275,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(config, tmp_pat
     assert trainer.checkpoint.read_bytes() == before and len(list(tmp_path.glob("checkpoint*"))) == 1
 
 
+def test_what_a_killed_run_left_half_written_is_cleared_away(config, tmp_path):
+    left = tmp_path / "checkpoint.pt.partial-1"
+    left.write_bytes(b"half")
+    Trainer(config, tmp_path).save()
+    assert not left.exists() and load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 0
+
+
 def run(capsys, *arguments) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as left:
         main([str(argument) for argument in arguments])
@@ -296,6 +312,10 @@ def test_the_command_draws_a_preview(path, tmp_path, capsys):
     [
         (["data.sources=[]"], ["data.sources"]),
         (["data.sources=[{kind: folder, path: nowhere}]"], ["nowhere"]),
+        (["data.sources=[{kind: folder, path: EMPTY}]"], ["empty", "no picture"]),
+        (["data.sources=[{path: EMPTY.tar}]"], ["empty.tar", "no picture"]),
+        (["data.sources=[{path: EMPTY/text.tar}]"], ["text.tar", "tar file"]),
+        (["data.sources=[{kind: folder, path: EMPTY/bad}]"], ["bad", "2 unreadable"]),
         (["data.weights={photo: 0}"], ["no picture"]),
         (["optim.lrr=1"], ["optim.lrr", "lr"]),
         (["model=tinny"], ["tinny"]),
@@ -314,12 +334,58 @@ def test_the_command_draws_a_preview(path, tmp_path, capsys):
 def test_bad_input_is_one_line_and_status_2(path, tmp_path, arguments, words, capsys):
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("there is a GPU")
+    (tmp_path / "empty" / "bad").mkdir(parents=True)
+    write_tar(tmp_path / "empty.tar", tmp_path / "empty")
+    arguments = [argument.replace("EMPTY", str(tmp_path / "empty")) for argument in arguments]
+    if "bad" in " ".join(arguments):
+        (tmp_path / "empty" / "bad" / "a.png").write_bytes(b"no picture")
+        (tmp_path / "empty" / "bad" / "b.jpg").symlink_to("nowhere")
+    if "text.tar" in " ".join(arguments):
+        (tmp_path / "empty" / "text.tar").write_text("no tar")
     code, _, err = run(capsys, "train", path, *arguments, "--out", tmp_path / "run", "--quiet")
-    lines = err.strip().splitlines()
+    lines = [line for line in err.strip().splitlines() if "cannot be read" not in line]
     assert code == 2 and len(lines) == 1 and lines[0].startswith("edgecolor: error: "), err
     for word in words:
         assert word in lines[0]
     assert not list(tmp_path.glob("run/checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments"),
+    [("config.yaml", []), ("log.jsonl", []), (NON_FINITE_FILE, ["optim.lr=1e30", "optim.clip_norm=0"])],
+)
+def test_a_full_disk_is_named_by_whatever_file_meets_it(path, tmp_path, capsys, file, arguments):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / file).symlink_to("/dev/full")
+    code, _, err = run(capsys, "train", path, *arguments, "--out", tmp_path / "run", "--quiet")
+    assert code == 2 and len(err.strip().splitlines()) == 1 and err.startswith("edgecolor: error: "), err
+    assert str(tmp_path / "run") in err and ("No space left" in err or "cannot be saved" in err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["optim.kind=sgd"], ["adamw", "sgd"]),
+        (["model=tiny-ab", "losses=[{kind: l1}]"], ["'tiny'", "'tiny-ab'"]),
+        (["phases.0.steps=1"], ["step 2", "1"]),
+        (["DAMAGED"], ["damaged"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_checkpoint_that_does_not_fit_is_one_line_and_stays_as_it_is(path, tmp_path, capsys, arguments, words):
+    trainer = Trainer(load_config(path), tmp_path / "run")
+    trainer.step = 2
+    trainer.save()
+    if arguments == ["DAMAGED"]:
+        data = bytearray(trainer.checkpoint.read_bytes())
+        data[len(data) // 2] ^= 1
+        trainer.checkpoint.write_bytes(data)
+        arguments = []
+    before = trainer.checkpoint.read_bytes()
+    code, _, err = run(capsys, "train", path, *arguments, "--out", tmp_path / "run", "--resume", "--quiet")
+    assert code == 2 and len(err.strip().splitlines()) == 1 and "checkpoint.pt" in err, err
+    assert all(word in err for word in words), err
+    assert trainer.checkpoint.read_bytes() == before
 
 
 def test_tensorboard_gets_losses_rates_and_pictures(config, tmp_path):

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgecolor.errors import EdgeColorError, ModelError
 
@@ -27,6 +27,8 @@ def save_checkpoint(path: Path, state: dict) -> None:
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())  # else a crash of the machine can leave the new name on an empty file
         os.replace(partial, path)
+        for left in path.parent.glob(f"{path.name}.partial-*"):  # by a run that was killed while it wrote
+            left.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
         kept = "the last one is intact" if path.exists() else "there is none yet"
         reason = " ".join(str(error).split())[:160]
@@ -65,15 +67,21 @@ def check_fits(state: dict, name: str, model: nn.Module, path: Path) -> None:
     """raises ModelError where a checkpoint is of another architecture, saying what differs"""
     if state["config"]["model"] != name:
         theirs = state["config"]["model"]
-        raise ModelError(f"{path} is of model {theirs!r}, the config says {name!r}: use another folder")
-    own, theirs = model.state_dict(), state["model"]
-    differences = [f"no {key}" for key in own if key not in theirs]
-    differences += [f"an unknown {key}" for key in theirs if key not in own]
-    differences += [
+        raise ModelError(f"{path} is of model {theirs!r}, not {name!r}: give one of that model, or use another folder")
+    own = model.state_dict()
+    differences = _differences(own, state["model"]) or _differences(own, state["ema"])
+    if differences:
+        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+        raise ModelError(f"{path} does not fit model {name!r}: it has {differences[0]}{more}")
+
+
+def _differences(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+    """What keeps the second state dict from being loaded where the first belongs."""
+    missing = [f"no {key}" for key in own if key not in theirs]
+    unknown = [f"an unknown {key}" for key in theirs if key not in own]
+    shapes = [
         f"{key} of {list(theirs[key].shape)} instead of {list(own[key].shape)}"
         for key in own
         if key in theirs and own[key].shape != theirs[key].shape
     ]
-    if differences:
-        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
-        raise ModelError(f"{path} does not fit model {name!r}: it has {differences[0]}{more}")
+    return missing + unknown + shapes

@@ -12,7 +12,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.errors import ModelError
 from edgecolor.manifest import Manifest, weights_sha256
 from edgecolor.models import MODELS, build_model
-from edgecolor.train.checkpoint import load_checkpoint
+from edgecolor.train.checkpoint import check_fits, load_checkpoint
 
 GRAY = "gray"  # the model's name that stands for leaving pictures as they are
 
@@ -57,6 +57,7 @@ def model_of_checkpoint(path: str | Path, ema: bool = True) -> tuple[nn.Module, 
     if name not in MODELS:
         raise ModelError(f"{path} is of model {name!r}, known here are {', '.join(MODELS)}")
     model = build_model(name)
+    check_fits(state, name, model, Path(path))
     model.load_state_dict(state["ema"] if ema else state["model"])
     return model.eval().requires_grad_(False), state.get("prior")
 

@@ -1,5 +1,6 @@
 """Judge a model on clips: turn the frames gray, colorize them in order, and look at closeness and steadiness."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple
     steady, steady_original, warp = ColorDistributionConsistency(), ColorDistributionConsistency(), WarpError()
     rows: list[dict[str, float]] = []
     example: list = []
+    took: list[float] = []
     count = 0
     for original, seconds in frames_of(path, limit):
         gray = to_gray(original)
+        since = time.perf_counter()
         ours = colors.frame(gray, seconds)
+        took.append(time.perf_counter() - since)
         steady.add(ours)
         steady_original.add(original)
         warp.add(gray, ours, original)
@@ -35,6 +39,7 @@ def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple
         raise MediaError(f"{path} holds no frame that decodes: give a whole clip")
     ours_error, original_error = warp.values()
     figures = summarize(rows) | {
+        "seconds_per_frame": float(np.median(took)),
         "cdc": steady.value(),
         "cdc_original": steady_original.value(),
         "warp_error_x1000": 1000 * ours_error,

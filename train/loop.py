@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from edgecolor.color.tokens import palette
 from edgecolor.errors import ConfigError, EdgeColorError, ModelError
-from edgecolor.models import build_model
 from edgecolor.train.checkpoint import check_fits, load_checkpoint, save_checkpoint
 from edgecolor.train.config import Phase, TrainConfig, to_plain
 from edgecolor.train.dataset import Batch, Photographs, prefetch
@@ -23,6 +22,7 @@ from edgecolor.train.distributed import join_processes
 from edgecolor.train.losses import build_losses
 from edgecolor.train.optim import WeightEma, build_optimizer, load_optimizer, rate_at
 from edgecolor.train.prediction import Prediction, centers_of
+from edgecolor.train.prepare import prepare_model
 from edgecolor.train.preview import sample_sheet
 from edgecolor.train.prior import read_prior, token_prior
 from edgecolor.train.training_log import TrainingLog
@@ -42,37 +42,6 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def prepare_model(config: TrainConfig) -> nn.Module:
-    """The config's model with the weights that it starts from, its first blocks frozen."""
-    model = build_model(config.model)
-    if config.init:
-        state = load_checkpoint(Path(config.init))
-        check_fits(state, config.model, model, Path(config.init))
-        model.load_state_dict(state["ema"])
-    if config.init_encoder or config.frozen_blocks:
-        encoder = getattr(model, "encoder", None)
-        if not hasattr(encoder, "load_imagenet"):
-            raise ConfigError(f"init_encoder and frozen_blocks: {config.model} has no ImageNet encoder, leave them out")
-        if config.init_encoder:
-            encoder.load_imagenet(read_weights(config.init_encoder))
-        if config.frozen_blocks:
-            for module in [encoder.stem, *encoder.blocks[: config.frozen_blocks]]:
-                module.requires_grad_(False)
-    return model
-
-
-def read_weights(path: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"init_encoder: there is no {path}") from error
-    except SafetensorError as error:
-        raise ModelError(f"init_encoder: {path} is not a safetensors file ({error})") from error
 
 
 class Trainer:
@@ -107,7 +76,7 @@ class Trainer:
         degrade = Degrade(config.degrade) if config.degrade.any else None
         self.photographs = Photographs(config.data, config.needs_pairs, degrade)
         self.crops = self._place_crops()
-        self.prior = state.get("prior") if state else self._find_prior()
+        self.prior = state["prior"] if "prior" in state else self._find_prior()
         self.losses = build_losses(config.losses, self.model, self.prior).to(self.device)
         if self.prior is not None and hasattr(self.model, "token_bias") and not config.init:
             with torch.no_grad():
@@ -187,6 +156,9 @@ class Trainer:
         return state
 
     def _take_up(self, state: dict) -> None:
+        kind, today = state["config"].get("optim", {}).get("kind", "adamw"), self.config.optim.kind
+        if kind != today:
+            raise ModelError(f"{self.checkpoint} was trained by {kind}, optim.kind says {today}: resume with {kind}")
         self.model.load_state_dict(state["model"])
         self.ema.load(state["ema"])
         try:
@@ -233,17 +205,22 @@ class Trainer:
             with waits:
                 predicted, previous = self.predict(piece)
                 loss, terms = self.losses(predicted, piece, previous)
-                if not torch.isfinite(loss):
-                    self._stop_at(piece, loss.item())
+                # All processes stop together: one that waits for another's gradients would wait for ever.
+                if self.processes.any(not torch.isfinite(loss), self.device):
+                    self._stop_at(piece, f"the loss is {loss.item()}")
                 self.scaler.scale(loss / parts).backward()
             for name, value in {"loss": loss.detach(), **terms}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() / parts
         return sums
 
-    def _stop_at(self, batch: Batch, loss: float) -> None:
-        path = self.folder / NON_FINITE_FILE
-        torch.save({name: value for name, value in vars(batch.map(Tensor.cpu)).items() if value is not None}, path)
-        raise TrainingError(f"the loss is {loss} at step {self.step}: its batch is in {path}; lower the rate, or clip")
+    def _stop_at(self, batch: Batch, what: str) -> None:
+        path = self.folder / (f"{self.processes.rank}-" * (not self.processes.first) + NON_FINITE_FILE)
+        where = f"its batch is in {path}"
+        try:
+            torch.save({name: value for name, value in vars(batch.map(Tensor.cpu)).items() if value is not None}, path)
+        except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
+            where = f"its batch cannot be saved to {path} ({' '.join(str(error).split())[:160]})"
+        raise TrainingError(f"{what} at step {self.step}: {where}; lower the rate, or clip")
 
     def rates(self) -> float:
         """Set the rates of this step; the share of their peaks."""
@@ -258,9 +235,11 @@ class Trainer:
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1009 + self.processes.rank)
         self.rates()
         values = self.backward(batch)
-        if self.config.optim.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm or float("inf"))
+        # The scaler of fp16 leaves out such a step by itself, and lowers its scale.
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            self._stop_at(batch, f"the norm of the gradients is {norm.item()}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

@@ -42,6 +42,7 @@ ROWS = (
     ("parameters", "parameters", 0),
     ("gflop", "GFLOP at 256 x 448", 2),
     ("seconds_per_picture", "seconds per picture", 4),
+    ("seconds_per_frame", "seconds per frame", 4),
 )
 
 

@@ -36,7 +36,7 @@ def train_run(
     try:
         trainer = Trainer(config, folder, pick_device(device), resume=resume, quiet=quiet)
         if trainer.processes.first:
-            (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+            write_config(config, folder / "config.yaml")
         complete = trainer.run(max_minutes)
         if not trainer.processes.first:
             return ""
@@ -44,3 +44,10 @@ def train_run(
         return f"{trainer.checkpoint}: step {trainer.step} of {config.total_steps}, {how}"
     finally:
         leave_processes()
+
+
+def write_config(config: TrainConfig, path: Path) -> None:
+    try:
+        path.write_text(to_yaml(config), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}): make room, or choose another --out") from error

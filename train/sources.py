@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from edgecolor.errors import ConfigError, MediaError
 from edgecolor.train.clips import clip_files, frames_of
 from edgecolor.train.config import DataConfig, Source
 from edgecolor.train.metrics import rgb8_to_lab
-from edgecolor.train.pictures import PICTURE_SUFFIXES, decode_rgb, expand, tar_pictures
+from edgecolor.train.pictures import PICTURE_SUFFIXES, decode_rgb, expand, read_bytes, tar_pictures
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def _folder(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
         raise ConfigError(f"data.sources: {path} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
-    return ((str(file), file.read_bytes) for file in files)
+    return ((str(file), partial(read_bytes, file)) for file in files)
 
 
 def _binary_files(path: str, pattern: str) -> list[Path]:

@@ -4,11 +4,19 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from edgecolor.errors import EdgeColorError
+
 log = logging.getLogger(__name__)
+
+
+class LogWriteError(EdgeColorError, OSError):
+    """What a run says could not be written; its last checkpoint is whole."""
 
 
 class TrainingLog:
@@ -19,6 +27,7 @@ class TrainingLog:
     every        steps between reports
     tensorboard  whether to write events, where the package is installed
     quiet        no bar
+    raises       LogWriteError, as its methods do, where the disk is full
     """
 
     def __init__(self, folder: Path, total: int, every: int, tensorboard: bool, quiet: bool = False):
@@ -35,7 +44,16 @@ class TrainingLog:
         except ImportError:
             log.info("tensorboard is not installed: no events are written (pip install tensorboard)")
             return None
-        return SummaryWriter(str(folder / "events"))
+        with self._writing():
+            return SummaryWriter(str(folder / "events"))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            folder = self.path.parent
+            raise LogWriteError(f"{folder}: its log cannot be written ({error.strerror}): make room there") from error
 
     def _open_bar(self):
         from rich.console import Console
@@ -78,21 +96,24 @@ class TrainingLog:
         }
         if not self.bar:
             log.info("%s", json.dumps(line))
-        with open(self.path, "a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
-        if self.events:
-            for name, value in line.items():
-                if name != "step":
-                    self.events.add_scalar(name, value, step)
+        with self._writing():
+            with open(self.path, "a", encoding="utf-8") as out:
+                out.write(json.dumps(line) + "\n")
+            if self.events:
+                for name, value in line.items():
+                    if name != "step":
+                        self.events.add_scalar(name, value, step)
         self._clear()
 
     def picture(self, step: int, rgb: np.ndarray) -> None:
         """Show a picture (H, W, 3) uint8 in TensorBoard."""
         if self.events:
-            self.events.add_image("gray, ours, original", rgb, step, dataformats="HWC")
+            with self._writing():
+                self.events.add_image("gray, ours, original", rgb, step, dataformats="HWC")
 
     def close(self) -> None:
         if self.bar:
             self.bar.stop()
         if self.events:
-            self.events.close()
+            with self._writing():
+                self.events.close()

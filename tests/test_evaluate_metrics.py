@@ -1,16 +1,18 @@
 """Every metric against another implementation or a case worked by hand. pytest tests/test_evaluate_metrics.py"""
 
+import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="evaluation needs torch")
+torch = pytest.importorskip("torch", reason="evaluation needs torch")
 pytest.importorskip("skimage", reason="compared with scikit-image")
 
 from skimage.color import deltaE_ciede2000, rgb2lab  # noqa: E402
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity  # noqa: E402
 
 from edgecolor.errors import ShapeError  # noqa: E402
-from edgecolor.train import metrics  # noqa: E402
+from edgecolor.train import evaluate, metrics  # noqa: E402
+from edgecolor.train.classifier import classifier_crop, classify  # noqa: E402
 from edgecolor.train.clip_metrics import ColorDistributionConsistency, WarpError, jensen_shannon  # noqa: E402
 from edgecolor.train.distances import frechet_distance, kernel_distance, kernel_distance_interval  # noqa: E402
 
@@ -78,8 +80,6 @@ def test_ssim_refuses_pictures_smaller_than_its_window():
 
 def test_psnr_and_ssim_equal_torchmetrics(pair):
     functional = pytest.importorskip("torchmetrics.functional.image", reason="needs torchmetrics")
-    import torch
-
     ours, original = (torch.from_numpy(p).permute(2, 0, 1)[None].double() for p in pair)
     psnr = functional.peak_signal_noise_ratio(ours, original, data_range=255.0)
     assert metrics.psnr(*pair) == pytest.approx(float(psnr), abs=1e-4)
@@ -121,6 +121,92 @@ def test_pictures_of_different_sizes_are_refused():
         metrics.psnr(np.zeros((20, 20)), np.zeros((20, 20)))
 
 
+def test_the_figures_of_a_picture_equal_scikit_image_and_numpy(pair):
+    ours, original = pair
+    figures = metrics.picture_metrics(ours, original)
+    lab, reference = (rgb2lab(picture) for picture in pair)
+    ab_error = lab[..., 1:] - reference[..., 1:]
+    rgb_error = ours / 255 - original / 255
+    assert figures["l1_ab"] == pytest.approx(np.abs(ab_error).mean(), abs=0.02)
+    assert figures["l2_ab"] == pytest.approx((ab_error**2).mean(), rel=1e-3)
+    assert figures["l1_rgb"] == pytest.approx(np.abs(rgb_error).mean(), rel=1e-5)
+    assert figures["l2_rgb"] == pytest.approx(mean_squared_error(ours / 255, original / 255), rel=1e-5)
+    assert figures["ciede2000"] == pytest.approx(deltaE_ciede2000(lab, reference).mean(), abs=0.01)
+    assert figures["chroma"] == pytest.approx(np.hypot(lab[..., 1], lab[..., 2]).mean(), abs=0.02)
+    assert figures["chroma_original"] == pytest.approx(np.hypot(reference[..., 1], reference[..., 2]).mean(), abs=0.02)
+    assert figures["psnr"] == pytest.approx(peak_signal_noise_ratio(original, ours), abs=1e-4)
+    share = np.minimum(np.hypot(ab_error[..., 0], ab_error[..., 1]), 150).mean() / 150
+    assert figures["auc_ab"] == pytest.approx(1 - share, abs=1e-3)
+    assert (figures["colorfulness"], figures["colorfulness_original"]) == tuple(map(metrics.colorfulness, pair))
+    assert figures["colorfulness_abs_original"] == metrics.colorfulness_abs(original)
+
+
+def test_l1_and_l2_in_rgb_equal_torchmetrics(pair):
+    regression = pytest.importorskip("torchmetrics.functional.regression", reason="needs torchmetrics")
+    a, b = (torch.from_numpy(picture).double().flatten() / 255 for picture in pair)
+    figures = metrics.picture_metrics(*pair)
+    assert figures["l1_rgb"] == pytest.approx(float(regression.mean_absolute_error(a, b)), rel=1e-5)
+    assert figures["l2_rgb"] == pytest.approx(float(regression.mean_squared_error(a, b)), rel=1e-5)
+
+
+def test_the_summary_of_two_pictures_is_what_they_give_by_hand():
+    row = dict.fromkeys(metrics.picture_metrics(np.zeros((12, 12, 3), np.uint8), np.zeros((12, 12, 3), np.uint8)), 0.0)
+    first = row | {"psnr": 20.0, "ssim": float("nan"), "chroma": 6, "chroma_original": 10}
+    first |= {"colorfulness": 30, "colorfulness_original": 50, "colorfulness_abs": 10, "colorfulness_abs_original": 20}
+    second = row | {"psnr": float("inf"), "ssim": 0.5, "chroma": 3, "chroma_original": 2}
+    second |= {"colorfulness": 40, "colorfulness_original": 30, "colorfulness_abs": 50, "colorfulness_abs_original": 20}
+    means = evaluate.summarize([first, second])
+    assert means["psnr"] == 60  # a picture equal to its original counts as 100 dB
+    assert means["ssim"] == 0.5  # a picture too small for the window does not count
+    assert (means["colorfulness"], means["colorfulness_original"]) == (35, 40)
+    assert means["colorfulness_percent"] == pytest.approx(87.5)
+    assert means["delta_colorfulness"] == pytest.approx(5) and means["delta_colorfulness_per_picture"] == 15
+    assert (means["colorfulness_abs_percent"], means["delta_colorfulness_abs"]) == (150, 10)
+    assert means["chroma_ratio"] == pytest.approx(4.5 / 6)
+
+
+def test_recognition_counts_the_pictures_whose_class_stays_and_compares_their_features(monkeypatch):
+    labels = {10: 3, 11: 3, 20: 5, 21: 6, 30: 7, 31: 7}  # first code of a crop -> class; colored x0, original x1
+    features = np.random.default_rng(6).random((40, 8)).astype(np.float32)
+
+    def look(classifier, crops):
+        codes = crops[:, 0, 0, 0].tolist()
+        return np.array([labels[code] for code in codes]), features[codes]
+
+    monkeypatch.setattr(evaluate, "classify", look)
+    recognition = evaluate.Recognition(None)
+    for code in (10, 20, 30):
+        recognition.add(*(np.full((256, 256, 3), c, np.uint8) for c in (code, code + 1)))
+    figures = recognition.metrics()
+    assert figures["recognition_agreement"] == pytest.approx(2 / 3)
+    expected = 1000 * kernel_distance(features[[10, 20, 30]], features[[11, 21, 31]])
+    assert figures["kernel_distance_x1000"] == pytest.approx(expected)
+    assert figures["kernel_distance_x1000_low"] <= expected <= figures["kernel_distance_x1000_high"]
+
+
+def test_the_classifier_sees_the_center_of_the_picture_whose_short_side_was_made_256(photograph):
+    image = pytest.importorskip("PIL.Image", reason="compared with Pillow")
+    picture = np.repeat(np.repeat(photograph, 2, axis=0), 2, axis=1)  # 512 x 768
+    crop = classifier_crop(picture)
+    shrunk = np.asarray(image.fromarray(picture).resize((384, 256), image.Resampling.BOX))
+    assert crop.shape == (224, 224, 3)
+    assert np.abs(crop.astype(int) - shrunk[16:240, 80:304]).max() <= 1
+
+
+def test_the_classifier_gets_rgb_between_minus_one_and_one():
+    class Spy(torch.nn.Linear):
+        def forward(self, rgb):
+            self.seen = rgb
+            return torch.zeros(len(rgb), 3), torch.zeros(len(rgb), 2)
+
+    spy = Spy(1, 1)
+    crops = np.zeros((2, 4, 4, 3), np.uint8)
+    crops[1] = (255, 0, 51)
+    classify(spy, crops)
+    assert spy.seen.shape == (2, 3, 4, 4) and float(spy.seen[0].max()) == -1
+    assert spy.seen[1, :, 0, 0].tolist() == pytest.approx([1, -1, -0.6])
+
+
 def test_kernel_distance_is_the_mean_over_pairs_of_different_pictures():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(7, 5)), rng.normal(0.5, 1, size=(7, 5))
@@ -136,10 +222,27 @@ def test_kernel_distance_is_the_mean_over_pairs_of_different_pictures():
     assert low < expected < high
 
 
+def test_the_interval_is_that_of_a_plain_bootstrap_over_different_pictures(monkeypatch):
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(12, 4)), rng.normal(0.6, 1, size=(12, 4))
+
+    def k(a, b):
+        return (a @ b / 4 + 1) ** 3
+
+    estimates = []
+    for _ in range(600):
+        drawn = rng.integers(0, 12, 12)
+        pairs = [(i, j) for i in drawn for j in drawn if i != j]  # a picture drawn twice is no pair
+        h = [k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(y[i], x[j]) for i, j in pairs]
+        estimates.append(np.mean(h))
+    low, high = np.percentile(estimates, (2.5, 97.5))
+    width = high - low
+    assert kernel_distance_interval(x, y) == pytest.approx((low, high), abs=0.12 * width)
+    assert kernel_distance_interval(x, y) == kernel_distance_interval(x, y)  # seeded
+
+
 def test_kernel_distance_equals_torchmetrics_but_for_pictures_paired_with_their_own_originals():
     module = pytest.importorskip("torchmetrics.image.kid", reason="needs torchmetrics")
-    import torch
-
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(30, 16)), rng.normal(0.2, 1.1, size=(30, 16))
     theirs = float(module.poly_mmd(torch.from_numpy(x), torch.from_numpy(y), degree=3, gamma=None, coef=1.0))
@@ -155,6 +258,26 @@ def test_frechet_distance_equals_the_formula_with_scipys_matrix_root():
     a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a + b - 2 * np.real(linalg.sqrtm(a @ b)))
     assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+def test_fid_is_the_frechet_distance_of_the_features_of_squashed_pictures(pair):
+    seen = []
+
+    def features(pictures):
+        seen.append(pictures.shape[1:])
+        return pictures.reshape(len(pictures), -1)[:, ::40001].astype(np.float32)
+
+    frechet = evaluate.Frechet(features)
+    pictures = [
+        (np.roll(ours, i, axis=1), np.roll(original, 2 * i, axis=0)) for i in range(9) for ours, original in [pair]
+    ]
+    for ours, original in pictures:
+        frechet.add(ours, original)
+    squashed = [
+        np.stack([cv2.resize(p[i], (299, 299), interpolation=cv2.INTER_AREA) for p in pictures]) for i in (0, 1)
+    ]
+    assert frechet.value() == pytest.approx(frechet_distance(*map(features, squashed)), rel=1e-6)
+    assert set(seen) == {(299, 299, 3)}
 
 
 def test_jensen_shannon_equals_scipy_and_is_ln_2_for_disjoint_histograms():
@@ -183,8 +306,6 @@ def test_cdc_of_fewer_than_five_frames_is_not_a_number():
 
 
 def test_warp_error_follows_motion_and_counts_flicker(photograph):
-    import cv2
-
     frames = [np.ascontiguousarray(photograph[20:148, 40 + 3 * i : 200 + 3 * i]) for i in range(4)]
     flickering = [np.clip(f.astype(int) + (20 if i % 2 else 0), 0, 255).astype(np.uint8) for i, f in enumerate(frames)]
     warp = WarpError()

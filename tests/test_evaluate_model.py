@@ -1,7 +1,10 @@
 """Evaluations of whole models: known figures, tables, sheets, bad input. pytest tests/test_evaluate_model.py"""
 
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +17,7 @@ from train_tiny import TINY, crops_of, write_folder, write_tar  # noqa: E402
 from edgecolor.cli import main  # noqa: E402
 from edgecolor.errors import ConfigError, MediaError, ModelError  # noqa: E402
 from edgecolor.models import MODELS  # noqa: E402
-from edgecolor.train.checkpoint import save_checkpoint  # noqa: E402
+from edgecolor.train.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from edgecolor.train.classifier import classifier_crop, classify, load_classifier  # noqa: E402
 from edgecolor.train.colorize import LeftGray  # noqa: E402
 from edgecolor.train.evaluate import evaluate  # noqa: E402
@@ -23,6 +26,7 @@ from edgecolor.train.pictures import read_pictures  # noqa: E402
 from edgecolor.train.report import contact_sheet, json_line  # noqa: E402
 from edgecolor.train.sweep import Score, Setting, best, measure, sweep  # noqa: E402
 
+ROOT = Path(__file__).resolve().parent.parent
 GRAY_12 = {"psnr": 21.1854, "ciede2000": 13.1102, "colorfulness_original": 47.1610}
 
 
@@ -64,17 +68,39 @@ def test_gray_photographs_have_the_known_figures(shared):
     assert metrics["colorfulness"] == metrics["colorfulness_percent"] == 0
 
 
+def figures_of_card(column: int) -> dict[str, float]:
+    """A column of the first table of the shipped model's card: 1 is gray, 2 the model."""
+    names = {"colorfulness": "colorfulness_percent", "CIEDE2000": "ciede2000", "PSNR": "psnr",
+             "recognition": "recognition_agreement", "kernel": "kernel_distance_x1000"}  # fmt: skip
+    card = (ROOT / "edgecolor" / "weights" / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line.startswith("|")]
+    found = {names[row[0].split()[0].rstrip(",")]: row for row in reversed(rows) if row[0].split()[:1] and
+             row[0].split()[0].rstrip(",") in names}  # fmt: skip
+    assert len(found) == len(names), "the card's table has other rows than this test reads"
+    return {name: float(row[column].split()[0]) for name, row in found.items()}
+
+
 @pytest.mark.slow
-def test_all_gray_photographs_have_the_published_figures(shared):
+@pytest.mark.skipif("EDGECOLOR_LONG_TESTS" not in os.environ, reason="takes minutes: set EDGECOLOR_LONG_TESTS=1")
+def test_the_model_card_has_the_figures_that_evaluate_gives(shared):
     data = shared / "data" / "val" / "photos-val.tar"
     classifier = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
-    metrics = evaluate(LeftGray().image, data, classifier=classifier).metrics
-    assert metrics["psnr"] == pytest.approx(21.96, abs=0.006)
-    assert metrics["ciede2000"] == pytest.approx(11.69, abs=0.006)
-    assert metrics["colorfulness_original"] == pytest.approx(44.03, abs=0.006)
-    assert metrics["recognition_agreement"] == pytest.approx(0.518, abs=1e-9)
-    assert metrics["kernel_distance_x1000"] == pytest.approx(71.8, abs=0.06)
-    assert metrics["kernel_distance_x1000_low"] < 71.8 < metrics["kernel_distance_x1000_high"]
+    compared = evaluate_models(["gray", "edge"], data, classifier=classifier)
+    assert (compared.count, compared.unreadable) == (500, 0)
+    gray, edge = (compared.figures[model] for model in ("gray", "edge"))
+    published = {"psnr": 21.96, "ciede2000": 11.69, "colorfulness_original": 44.03, "recognition_agreement": 0.518}
+    assert {name: gray[name] for name in published} == pytest.approx(published, abs=0.006)
+    assert gray["kernel_distance_x1000"] == pytest.approx(71.8, abs=0.06)
+    assert gray["kernel_distance_x1000_low"] < 71.8 < gray["kernel_distance_x1000_high"]
+    for column, figures in ((1, gray), (2, edge)):
+        for name, value in figures_of_card(column).items():
+            assert figures[name] == pytest.approx(value, rel=2e-3), name
+
+
+def test_the_model_card_states_the_figures_that_are_checked():
+    assert figures_of_card(1) == {"colorfulness_percent": 0, "ciede2000": 11.69, "psnr": 21.96,
+                                  "recognition_agreement": 0.518, "kernel_distance_x1000": 71.8}  # fmt: skip
+    assert figures_of_card(2)["ciede2000"] < 11.69
 
 
 def test_the_classifier_recognises_photographs_of_known_classes(shared):
@@ -108,8 +134,6 @@ def test_a_tar_and_its_folder_give_the_same_figures_and_limit_counts_pictures(fo
 
 
 def test_unreadable_pictures_are_counted(folder, tmp_path):
-    import shutil
-
     shutil.copytree(folder, tmp_path / "some")
     (tmp_path / "some" / "photo_00.png").write_bytes(b"not a picture")
     (tmp_path / "some" / "photo_01.png").write_bytes(b"")
@@ -167,10 +191,12 @@ def test_compare_puts_models_side_by_side(folder, checkpoint, capsys, tmp_path):
     assert cv2.imread(str(sheet)).shape[1] == 4 * 256
 
 
-def test_a_clip_is_judged_by_its_steadiness_too(tmp_path, photograph):
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, photograph):
+    """8 frames of 96 x 64 over which the camera moves a pixel to the right each."""
     import av
 
-    path = tmp_path / "clip.mp4"
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
@@ -178,12 +204,68 @@ def test_a_clip_is_judged_by_its_steadiness_too(tmp_path, photograph):
             frame = np.ascontiguousarray(photograph[50:114, 100 + i : 196 + i])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    compared = evaluate_models(["gray"], path, examples=1)
+    return path
+
+
+def test_a_clip_is_judged_by_its_steadiness_too(clip):
+    compared = evaluate_models(["gray"], clip, examples=1)
     figures = compared.figures["gray"]
     assert (compared.count, compared.unit) == (8, "frames") and len(compared.sheet) == 1
     assert 0 < figures["warp_error_x1000"] <= figures["warp_error_x1000_original"] * 1.5
     assert 0 < figures["cdc"] < 0.1 and figures["colorfulness"] == 0 < figures["colorfulness_original"]
-    assert evaluate_models(["gray"], path, limit=5).count == 5
+    assert figures["seconds_per_frame"] > 0
+    assert evaluate_models(["gray"], clip, limit=5).count == 5
+
+
+def test_three_models_are_compared_on_clips_with_their_size_and_speed(clip, checkpoint, capsys, tmp_path):
+    other = shutil.copy(checkpoint, tmp_path / "other.pt")
+    models = ["gray", checkpoint, other]
+    sheet = tmp_path / "sheet.png"
+    code, out, err = run(capsys, "evaluate", "--compare", *models, clip, "--limit", 6, "--sheet", sheet)
+    assert code == 0 and "frames" in out and "warp error" in out and "CDC" in out and "seconds per frame" in out
+    assert "other.pt" in out and "GFLOP" in out and "these are clips" in err
+    figures = json.loads(out.strip().splitlines()[-1])["models"]
+    assert list(figures) == list(map(str, models))
+    same = [figures[str(model)] for model in (checkpoint, other)]
+    for name in ("psnr", "cdc", "warp_error_x1000", "parameters", "gflop"):
+        assert same[0][name] == same[1][name] > 0
+    assert figures["gray"]["warp_error_x1000_original"] == same[0]["warp_error_x1000_original"]
+    assert cv2.imread(str(sheet)).shape == (22 + 192, 5 * 256, 3)
+
+
+def test_a_clip_comes_out_the_same_for_each_model_whatever_was_judged_before(clip, checkpoint):
+    alone = evaluate_models([str(checkpoint)], clip).figures[str(checkpoint)]
+    second = evaluate_models(["gray", str(checkpoint)], clip).figures[str(checkpoint)]
+    assert alone["warp_error_x1000"] == second["warp_error_x1000"] and alone["cdc"] == second["cdc"]
+
+
+def test_lpips_and_fid_are_reported_as_their_networks_measure_them(folder):
+    def distance(ours, original):
+        return float(np.abs(ours.astype(int) - original).mean())
+
+    def features(pictures):
+        return pictures.mean(axis=(1, 2)).astype(np.float32)
+
+    metrics = evaluate(LeftGray().image, folder, distance=distance, features=features).metrics
+    originals = [rgb for _, rgb in read_pictures(folder)]
+    grays = [LeftGray().image(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)) for rgb in originals]
+    assert metrics["lpips"] == pytest.approx(np.mean([distance(*pair) for pair in zip(grays, originals, strict=True)]))
+    assert metrics["fid"] > 0
+
+
+@pytest.mark.parametrize("change", ["shape", "name", "ema"])
+def test_a_checkpoint_of_another_architecture_is_refused(folder, checkpoint, capsys, change):
+    state = load_checkpoint(checkpoint)
+    words = {"shape": "[326, 12] instead of [313, 12]", "name": "'tiniest'", "ema": "no token_bias"}[change]
+    if change == "shape":
+        state["model"]["tokens"] = torch.zeros(326, 12)
+    elif change == "name":
+        state["config"]["model"] = "tiniest"
+    else:
+        del state["ema"]["token_bias"]
+    save_checkpoint(checkpoint, state)
+    code, _, err = run(capsys, "evaluate", checkpoint, folder)
+    assert code == 2 and len(err.strip().splitlines()) == 1 and words in err and "checkpoint.pt" in err
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def kernel_distance_interval(features: np.ndarray, reference: np.ndarray, seed: 
     h = _pair_statistic(features, reference)
     n = len(h)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=BOOTSTRAP).astype(np.float64)
+    counts = counts[counts.max(axis=1) < n]  # one picture n times is no pair
     pairs = n * n - (counts**2).sum(axis=1)  # ordered pairs of different pictures in each resampling
     estimates = np.einsum("kn,kn->k", counts @ h, counts) / pairs
     low, high = np.percentile(estimates, (2.5, 97.5))

@@ -9,9 +9,9 @@ from edgecolor.errors import ConfigError
 class ColorConfig:
     temperature: float | None = None  # of the annealed mean, in (0, 1]; None: the model's own
     saturation: float | None = None  # factor on ab, 0 is gray; None: the model's own
-    half_life: float = 0.2  # seconds until a past frame weighs half; 0 turns smoothing off
+    half_life: float = 1.0  # seconds until a past frame weighs half; 0 turns smoothing off
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
-    network_rate: float = 12.0  # looks of the network per second of video while little moves; 0: at every frame
+    network_rate: float = 8.0  # looks of the network per second of video while little moves; 0: at every frame
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
     def __post_init__(self):

@@ -8,6 +8,7 @@ from edgecolor.color.lab import lightness_of_code, srgb_to_lab
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ShapeError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
+from edgecolor.motion.flow import Flow, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.stages.ab_to_frame import AbToChroma
@@ -59,8 +60,10 @@ class Colorizer:
     def _forget(self) -> None:
         self._cuts = SceneCuts(self.config.scene_cut)
         self._pace = Pace(self.config.network_rate)
-        self._last_look: float | None = None  # in seconds
-        self._ab: np.ndarray | None = None  # of the last look, (2, h, w)
+        # Of the last look:
+        self._last_look: float | None = None  # its time in seconds
+        self._searched: np.ndarray | None = None  # its picture, as motion is searched in
+        self._ab: np.ndarray | None = None  # its colors, (2, h, w)
         self.scene_cuts = 0  # seen since the beginning, the first frame not counted
 
     def _start(self, width: int, height: int) -> tuple[int, int]:
@@ -69,20 +72,25 @@ class Colorizer:
         if size != self._size:
             self.net.start(1, *size)
             self._size = size
+            self._flow = Flow(*(side // self.net.manifest.stride for side in size))
         return size
 
     def _step(self, lightness: np.ndarray, seconds: float, paced: bool) -> np.ndarray:
-        """ab (2, h, w) of the next lightness (h0, w0): looked at by the network, or kept from its last look."""
+        """ab (2, h, w) of the next lightness (h0, w0): looked at by the network, or moved here from its last look."""
         cut = self._cuts.is_cut(lightness)
         due = self._pace.is_due(self._cuts.previous, seconds, cut)
+        picture = search_picture(lightness)
         if not due and paced:
-            return self._ab
-        keep = 0.0
+            return np.moveaxis(warp_by(np.moveaxis(self._ab, 0, 2), self._flow.motion(picture, self._searched)), 2, 0)
+        keep, motion = 0.0, None
         if self._last_look is not None:
             self.scene_cuts += cut
-            keep = 0.0 if cut else keep_of(seconds - self._last_look, self.config.half_life)
-        self._last_look = seconds
-        self._ab = self.net.step(lightness[None, None], keep, temperature=self.temperature)[0]
+            past = keep_of(seconds - self._last_look, self.config.half_life)
+            if past and not cut:
+                motion, shown = self._flow.trusted(picture, self._searched)
+                motion, keep = motion[None], past * shown[None]
+        self._last_look, self._searched = seconds, picture
+        self._ab = self.net.step(lightness[None, None], keep, motion, self.temperature)[0]
         return self._ab
 
     def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat) -> None:

@@ -94,7 +94,8 @@ def write_config(path: Path, source: Path, extra: str = "", kind: str = "folder"
     """A run of 8 steps of the tiny model."""
     path.write_text(
         f"model: tiny\nphases: [{{steps: 8, crop: 32, batch: 4}}]\nlog_every: 2\ncheckpoint_every: 2\n"
-        f"tensorboard: false\nprior_crops: 50\ndata:\n  sources: [{{kind: {kind}, path: '{source}'}}]\n  min_chroma: 0\n"
+        f"tensorboard: false\nprior_crops: 50\n"
+        f"data:\n  sources: [{{kind: {kind}, path: '{source}'}}]\n  min_chroma: 0\n"
         f"optim: {{warmup_steps: 2, lr: 1.0e-3}}\n{extra}"
     )
     return path

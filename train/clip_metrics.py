@@ -8,6 +8,8 @@ from collections import deque
 import cv2
 import numpy as np
 
+from edgecolor.motion.flow import flows_cancel, warp_by
+
 DILATIONS = (1, 2, 4)  # frames between the two whose histograms are compared
 
 
@@ -47,23 +49,12 @@ class ColorDistributionConsistency:
         return float(np.mean([self.sums[dilation] / self.counts[dilation] for dilation in DILATIONS]))
 
 
-def warp_by(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """picture (H, W[, C]) sampled at (x, y) + flow (H, W, 2), bilinearly, clamped to the border."""
-    height, width = flow.shape[:2]
-    x = np.arange(width, dtype=np.float32) + flow[..., 0]
-    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
 def visible_before(flow: np.ndarray, reverse: np.ndarray) -> np.ndarray:
     """Which pixels of this frame were seen in the one before: (H, W) bool.
 
     flow     (H, W, 2), from this frame to the one before; reverse: from that one to this
     source   Ruder, Dosovitskiy, Brox, GCPR 2016: the two flows must cancel, and borders of motion do not count
     """
-    back = warp_by(reverse, flow)
-    residual = ((flow + back) ** 2).sum(axis=2)
-    consistent = residual <= 0.01 * ((flow**2).sum(axis=2) + (back**2).sum(axis=2)) + 0.5
     slope = np.zeros(flow.shape[:2], np.float32)
     for channel in range(2):
         gy, gx = np.gradient(flow[..., channel])
@@ -72,7 +63,7 @@ def visible_before(flow: np.ndarray, reverse: np.ndarray) -> np.ndarray:
     x = np.arange(width) + flow[..., 0]
     y = np.arange(height)[:, None] + flow[..., 1]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return consistent & inside & (slope <= 0.01 * (flow**2).sum(axis=2) + 0.002)
+    return flows_cancel(flow, reverse) & inside & (slope <= 0.01 * (flow**2).sum(axis=2) + 0.002)
 
 
 class WarpError:

@@ -17,11 +17,9 @@ def colorize(
     backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
     temperature: float | None = typer.Option(None, help="In (0, 1]: lower is more vivid. Default: the model's."),
     saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
-    half_life: float = typer.Option(0.2, help="Seconds until a past frame weighs half; 0: no smoothing."),
+    half_life: float = typer.Option(1.0, help="Seconds until a past frame weighs half; 0: no smoothing."),
     scene_cut: float = typer.Option(0.5, help="In (0, 1]: how unlike two frames must be to drop the past."),
-    network_rate: float = typer.Option(
-        12.0, help="Looks of the network per second while little moves; 0: every frame."
-    ),
+    network_rate: float = typer.Option(8.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: float = typer.Option(0.0, help="Start here, in seconds."),
     duration: float | None = typer.Option(None, help="Stop after so many seconds."),

@@ -1,8 +1,7 @@
 """Decide which frames the network looks at.
 
-Color is smoothed over a fraction of a second anyway, and eyes see fine color poorly in time, so a look at every frame
-is mostly wasted where little happens. The frames between two looks keep the colors of the last one on the token grid;
-at full size their edges still follow each frame's own luma.
+Color is smoothed over time anyway, so a look at every frame is mostly wasted. The frames between two looks take the
+colors of the last one along the motion on the token grid; at full size their edges follow each frame's own luma.
 """
 
 import numpy as np
@@ -17,7 +16,7 @@ class Pace:
     change  how unlike the frame of the last look a frame may be (see scene_cut) before it gets a look of its own
     """
 
-    def __init__(self, rate: float, change: float = 0.12):
+    def __init__(self, rate: float, change: float = 0.2):
         self.rate, self.change = rate, change
         self._seen: np.ndarray | None = None
         self._seen_seconds = self._last_seconds = 0.0

@@ -13,7 +13,7 @@ from edgecolor.color.tokens import palette, rebalancing_weights
 from edgecolor.errors import ConfigError, ModelError
 from edgecolor.export.torch_to_onnx import export_decode_onnx, export_onnx
 from edgecolor.manifest import Manifest, weights_sha256
-from edgecolor.models import build_model
+from edgecolor.models import build_model, kind_of, manifest_of
 
 SAFETENSORS_TYPES = {"float16": "F16", "float32": "F32", "int64": "I64"}
 
@@ -27,7 +27,7 @@ def load_checkpoint(path: Path) -> dict:
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
         reason = " ".join(str(error).split())[:160]
         raise ModelError(f"{path} is not a whole checkpoint ({reason}): give one that training wrote") from error
-    missing = [key for key in ("ema", "prior", "config", "step") if not isinstance(state, dict) or key not in state]
+    missing = [key for key in ("ema", "config", "step") if not isinstance(state, dict) or key not in state]
     if missing:
         raise ModelError(f"{path} holds no {', '.join(missing)}: give a checkpoint that training wrote")
     return state
@@ -50,9 +50,12 @@ def shift_prior(model: nn.Module, prior: Tensor, shift: float, uniform: float) -
 
     shift    0 leaves the model; 1 is Bayes' rule for a loss that was weighted that way
     uniform  lambda of the weights, see rebalancing_weights
+    raises   ConfigError where the model has no such bias
     """
+    if not hasattr(model, "token_bias"):
+        raise ConfigError("prior_shift changes the bias of color tokens, and this model has none: leave it at 0")
     weights = rebalancing_weights(prior.double().numpy(), uniform)
-    model.token_bias += shift * torch.from_numpy(np.log(weights)).to(model.token_bias)
+    model.token_bias.add_(shift * torch.from_numpy(np.log(weights)).to(model.token_bias))
 
 
 def save_safetensors(model: nn.Module, manifest: Manifest, path: Path) -> Manifest:
@@ -93,7 +96,7 @@ def export_checkpoint(
     license: str = "Apache-2.0",
     version: str = "",
 ) -> Manifest:
-    """Write NAME.onnx, NAME.safetensors and decode.onnx into out_dir, which is made if need be.
+    """Write NAME.onnx, NAME.safetensors and, for color tokens, decode.onnx into out_dir, which is made if need be.
 
     prior_shift, prior_uniform  see shift_prior; chosen on validation photographs, both files contain the result
     temperature                 default of the annealed mean; None: the manifest's
@@ -105,12 +108,12 @@ def export_checkpoint(
     state = load_checkpoint(Path(checkpoint))
     model = ema_model(state)
     if prior_shift:
-        shift_prior(model, state["prior"], prior_shift, prior_uniform)
-    manifest = Manifest(
-        name=state["config"]["model"],
-        palette=model.config.palette,
-        stride=model.stride,
-        multiple=model.multiple,
+        if kind_of(model) == "tokens" and "prior" not in state:
+            raise ModelError(f"{checkpoint} holds no prior, which prior_shift needs: give one that training wrote")
+        shift_prior(model, state.get("prior"), prior_shift, prior_uniform)
+    manifest = manifest_of(
+        state["config"]["model"],
+        model,
         working_size=working_size,
         saturation=saturation,
         prior_shift=prior_shift,
@@ -125,5 +128,6 @@ def export_checkpoint(
     out_dir.mkdir(parents=True, exist_ok=True)
     written = export_onnx(model, manifest, out_dir / f"{manifest.name}.onnx")
     save_safetensors(model, manifest, out_dir / f"{manifest.name}.safetensors")
-    export_decode_onnx(palette(manifest.palette), out_dir / "decode.onnx", version)
+    if manifest.kind == "tokens":
+        export_decode_onnx(palette(manifest.palette), out_dir / "decode.onnx", version)
     return written

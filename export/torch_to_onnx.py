@@ -26,6 +26,7 @@ from edgecolor.stages.logits_to_ab import color_token_decode as reference
 
 IR_VERSION = 9  # what ONNX Runtime 1.17 and TensorRT 8.6 still read
 OUTPUTS = ("ab", "probs", "logits", "features")
+AB_LIMIT = 1e-4  # difference of a model without tokens, relative to its largest ab
 op18 = onnxscript.opset18
 
 
@@ -41,6 +42,22 @@ class WithDecode(nn.Module):
         logits, features = self.model(lightness)
         ab, probs = color_token_decode(logits, prev_probs, motion, keep, self.centers, temperature)
         return ab, probs, logits, features
+
+
+class AbAlone(nn.Module):
+    """A net without tokens, as it lies in the file: ab is its only output."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        return ab_of(self.model(lightness))
+
+
+def ab_of(output: Tensor | tuple) -> Tensor:
+    """What a model of kind regression returned: ab, alone or first of a tuple."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
@@ -86,27 +103,31 @@ def quiet() -> Iterator[None]:
 
 
 def trace(model: nn.Module, manifest: Manifest) -> ModelProto:
-    """model and op as an ONNX graph, with dynamic N and sides, as the exporter leaves it."""
+    """model and op as an ONNX graph, with dynamic N and sides, as the exporter leaves it; without tokens no op."""
     side, cells = manifest.multiple, manifest.multiple // manifest.stride
-    centers = palette(manifest.palette).centers
     batch, rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("N", "rows", "columns"))
     n, y, x = 2, 3, 4  # unlike each other and 1, which the tracer would take for constants
     grid = {0: batch, 1: cells * rows, 2: cells * columns}
-    inputs = {
-        "lightness": (torch.rand(n, 1, y * side, x * side) * 100, {0: batch, 2: side * rows, 3: side * columns}),
-        "prev_probs": (torch.zeros(n, y * cells, x * cells, len(centers)), grid),
-        "motion": (torch.zeros(n, y * cells, x * cells, 2), grid),
-        "keep": (torch.zeros(n, y * cells, x * cells), grid),
-        "temperature": (torch.tensor([manifest.temperature]), {}),
-    }
+    inputs = {"lightness": (torch.rand(n, 1, y * side, x * side) * 100, {0: batch, 2: side * rows, 3: side * columns})}
+    if manifest.kind == "tokens":
+        centers = palette(manifest.palette).centers
+        inputs |= {
+            "prev_probs": (torch.zeros(n, y * cells, x * cells, len(centers)), grid),
+            "motion": (torch.zeros(n, y * cells, x * cells, 2), grid),
+            "keep": (torch.zeros(n, y * cells, x * cells), grid),
+            "temperature": (torch.tensor([manifest.temperature]), {}),
+        }
+        whole, outputs = WithDecode(model, centers), OUTPUTS
+    else:
+        whole, outputs = AbAlone(model), ("ab",)
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
-            WithDecode(model, centers).eval(),
+            whole.eval(),
             tuple(example for example, _ in inputs.values()),
             dynamo=True,
             opset_version=18,
             input_names=list(inputs),
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_shapes={name: shape for name, (_, shape) in inputs.items()},
             custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: plain_attention},
             verbose=False,
@@ -124,11 +145,12 @@ def name_dims(model: ModelProto) -> None:
 
 
 def finish(model: ModelProto, manifest: Manifest) -> Manifest:
-    """Attach the op's body, write manifest and checksum, and let onnx check the whole."""
+    """Attach the op's body where it is used, write manifest and checksum, and let onnx check the whole."""
     passes.raw_initializers(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "edgecolor", manifest.version
-    attach_function(model)
+    if any(node.domain == DOMAIN for node in model.graph.node):
+        attach_function(model)
     digest = weights_sha256((tensor.name, tensor.raw_data) for tensor in model.graph.initializer)
     manifest = manifest.replace(weights_sha256=digest)
     helper.set_model_props(model, manifest.to_metadata())
@@ -168,9 +190,11 @@ def decode_inputs(rng: np.random.Generator, n: int, h: int, w: int, tokens: int)
 def check_parity(proto: ModelProto, model: nn.Module, manifest: Manifest) -> dict[str, float]:
     """Run the file in ONNX Runtime beside PyTorch and the NumPy op, at two sizes.
 
-    returns  the largest differences: logits (relative to their largest), probs, ab
+    returns  the largest differences: logits (relative to their largest), probs, ab; without tokens that of ab alone
     raises   ModelError where they are too large
     """
+    if manifest.kind != "tokens":
+        return check_ab_parity(proto, model, manifest)
     rng = np.random.default_rng(0)
     run, centers = session(proto), palette(manifest.palette).centers
     worst = {"logits": 0.0, "probs": 0.0, "ab": 0.0}
@@ -190,8 +214,24 @@ def check_parity(proto: ModelProto, model: nn.Module, manifest: Manifest) -> dic
     return worst
 
 
+@torch.no_grad()
+def check_ab_parity(proto: ModelProto, model: nn.Module, manifest: Manifest) -> dict[str, float]:
+    """check_parity for a model without tokens: ab relative to its largest, or to 1 where that is less."""
+    rng, run, worst = np.random.default_rng(0), session(proto), 0.0
+    for n, rows, columns in ((1, 3, 5), (2, 4, 2)):
+        shape = (n, 1, rows * manifest.multiple, columns * manifest.multiple)
+        lightness = rng.random(shape, dtype=np.float32) * 100
+        (ab,) = run.run(["ab"], {"lightness": lightness})
+        expected = ab_of(model(torch.from_numpy(lightness))).numpy()
+        worst = max(worst, float(np.abs(ab - expected).max() / max(1.0, np.abs(expected).max())))
+    if not worst <= AB_LIMIT:
+        raise ModelError(f"the exported {manifest.name} is {worst:.2g} off in ab, more than {AB_LIMIT}")
+    return {"ab": worst}
+
+
 def export_onnx(model: nn.Module, manifest: Manifest, path: str | Path, half: bool = True) -> Manifest:
-    """Write `model` (lightness to logits and features) and the op as one .onnx file; opset 17.
+    """Write `model` (lightness to logits and features) and the op as one .onnx file; opset 17. A model of kind
+    regression has no op, and only the input lightness and the output ab.
 
     inputs   lightness (N, 1, h0, w0), prev_probs (N, h, w, Q), motion (N, h, w, 2), keep (N, h, w), temperature (1,)
     outputs  ab (N, 2, h, w), probs (N, h, w, Q), logits (N, h, w, Q), features (N, h, w, C)

@@ -303,7 +303,7 @@ def test_an_operator_that_opset_17_says_otherwise_is_refused():
     [
         (None, "no checkpoint"),
         (b"not a checkpoint", "not a whole checkpoint"),
-        ({"ema": {}, "step": 3}, "holds no prior, config"),
+        ({"ema": {}, "step": 3}, "holds no config"),
         ({"ema": {}, "step": 3, "prior": None, "config": {"model": "edge"}}, "does not fit"),
         ({"ema": {}, "step": 3, "prior": None, "config": {"model": "edgy"}}, "unknown model"),
     ],

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ModelError
-from edgecolor.manifest import Manifest, weights_sha256
-from edgecolor.models import MODELS, build_model
+from edgecolor.manifest import weights_sha256
+from edgecolor.models import MODELS, build_model, manifest_of
 from edgecolor.train.checkpoint import check_fits, load_checkpoint
 
 GRAY = "gray"  # the model's name that stands for leaving pictures as they are
@@ -60,12 +60,6 @@ def model_of_checkpoint(path: str | Path, ema: bool = True) -> tuple[nn.Module, 
     check_fits(state, name, model, Path(path))
     model.load_state_dict(state["ema"] if ema else state["model"])
     return model.eval().requires_grad_(False), state.get("prior")
-
-
-def manifest_of(name: str, model: nn.Module) -> Manifest:
-    kind = getattr(model, "kind", "tokens")
-    palette = model.config.palette if kind == "tokens" else ""
-    return Manifest(name, kind, palette, stride=model.stride, multiple=model.multiple)
 
 
 def open_colors(model: str | Path, backend: str = "auto", config: ColorConfig | None = None) -> Opened:

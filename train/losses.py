@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from edgecolor.color.tokens import palette, rebalancing_weights
 from edgecolor.errors import ConfigError
+from edgecolor.models import kind_of
 from edgecolor.models.color_token_decode import warp
 from edgecolor.train.colorize import model_of_checkpoint
 from edgecolor.train.config import LossConfig
 from edgecolor.train.dataset import Batch
 from edgecolor.train.perceptual import LPIPS_BACKBONES, MobileNetDistance, build_lpips, cached_weights
-from edgecolor.train.prediction import Prediction, centers_of, kind_of, lab_to_rgb
+from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb
 from edgecolor.train.token_loss import TokenLoss
 
 AB_UNIT = 110.0  # ab errors are counted in it, as networks predict them

@@ -8,17 +8,7 @@ from torch import Tensor, nn
 
 from edgecolor.color.lab import EPSILON, KAPPA, rgb_to_xyz_matrix
 from edgecolor.color.tokens import TINY, palette
-from edgecolor.errors import ModelError
-
-KINDS = ("tokens", "regression")
-
-
-def kind_of(model: nn.Module) -> str:
-    """tokens: returns logits (N, h, w, Q), alone or first of a tuple; regression: ab (N, 2, h, w) likewise."""
-    kind = getattr(model, "kind", "tokens")
-    if kind not in KINDS:
-        raise ModelError(f"this trainer knows models of kind {' and '.join(KINDS)}, not {kind!r}")
-    return kind
+from edgecolor.models import kind_of
 
 
 def centers_of(model: nn.Module) -> Tensor | None:

@@ -1,10 +1,13 @@
-"""What every backend can do. A backend holds one model and the state between its frames."""
+"""What every backend can do. A backend holds one model and the state between its frames: the token probabilities, or
+the ab of a model that predicts ab without tokens.
+"""
 
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from edgecolor.color.tokens import palette
 from edgecolor.errors import ConfigError, ModelError, ShapeError
 from edgecolor.manifest import Manifest
 
@@ -27,18 +30,21 @@ class Backend(Protocol):
     def step(
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
-        """Color one frame of each picture; the state moves on.
+        """Color one frame of each picture; the state moves on. Without tokens ab itself is blended with the past's.
 
         lightness    (N, 1, h0, w0) float32, L* in [0, 100]
         keep         (N, h, w) float32 or one number, in [0, 1]: weight of the past
         motion       (N, h, w, 2) float32, (dx, dy) in cells to where each cell was; None: nothing moved
-        temperature  in (0, 1]; None: the manifest's
+        temperature  in (0, 1]; None: the manifest's; without meaning where there are no tokens
         returns      ab (N, 2, h, w) float32, ab units
         raises       ShapeError, ConfigError
         """
 
     def logits(self, lightness: Array) -> tuple[Array, Array]:
-        """logits (N, h, w, Q) and features (N, h, w, C), float32; the state stays."""
+        """logits (N, h, w, Q) and features (N, h, w, C), float32; the state stays.
+
+        raises  ModelError where the model has no tokens, as decode and probs do
+        """
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
@@ -48,15 +54,29 @@ class Backend(Protocol):
     def probs(self) -> Array:
         """A copy of the state, (N, h, w, Q) float32."""
 
+    def recall(self, probs: Array) -> None:
+        """Make probs, (N, h, w, Q) as the method before gave them, the state again. raises ShapeError"""
+
     def close(self) -> None:
         """Give the memory back. The backend is of no use after it."""
 
 
-def check_tokens(manifest: Manifest, where: Path) -> None:
+def check_network(manifest: Manifest, where: Path) -> None:
     if manifest.name == DECODE:
         raise ModelError(f"{where} holds the decoding of color tokens alone, no network: give the model beside it")
+
+
+def centers_of(manifest: Manifest) -> Array:
+    """Bin centers (Q, 2) of a model's tokens; (0, 2) where it has none."""
+    return palette(manifest.palette).centers if manifest.kind == "tokens" else np.zeros((0, 2), np.float32)
+
+
+def need_tokens(manifest: Manifest) -> None:
+    """raises ModelError where the model has none"""
     if manifest.kind != "tokens":
-        raise ModelError(f"{where} predicts ab without color tokens, which this version cannot run: use a tokens model")
+        raise ModelError(
+            f"{manifest.name} predicts ab without color tokens, which this needs: take a model with tokens"
+        )
 
 
 class Grid:

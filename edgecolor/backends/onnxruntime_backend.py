@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecolor.backends.base import DECODE, Array, Grid, check_tokens, started
+from edgecolor.backends.base import DECODE, Array, Grid, centers_of, check_network, need_tokens, started
 from edgecolor.backends.files import WEIGHTS, read_manifest
-from edgecolor.color.tokens import palette
 from edgecolor.errors import MissingDependencyError, ModelError
+from edgecolor.stages.blend_ab import blend_ab
 
 
 def import_onnxruntime():
@@ -35,8 +35,8 @@ class OnnxRuntimeBackend:
         self.path, self.threads = path, threads or usable_cores()
         self.ort = import_onnxruntime()
         self.manifest = read_manifest(path)
-        check_tokens(self.manifest, path)
-        self.centers = palette(self.manifest.palette).centers
+        check_network(self.manifest, path)
+        self.centers = centers_of(self.manifest)
         self.session = self.open(path)
         self.device = "cuda" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
         self.decoder = None
@@ -61,6 +61,9 @@ class OnnxRuntimeBackend:
 
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
+        if self.manifest.kind != "tokens":
+            self.ab = np.zeros(grid.ab, np.float32)
+            return
         # The op reads one while it writes the other: they are swapped, never the same.
         self.state = self.to_device(np.zeros(grid.probs, np.float32))
         self.next_state = self.to_device(np.zeros(grid.probs, np.float32))
@@ -70,11 +73,23 @@ class OnnxRuntimeBackend:
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
         lightness = started(self.grid).checked("lightness", lightness)
+        if self.manifest.kind != "tokens":
+            return self.blend(lightness, keep, motion)
         return self.advance(self.session, {"lightness": lightness}, keep, motion, temperature)
+
+    def blend(self, lightness: Array, keep: Array | float, motion: Array | None) -> Array:
+        """step for a model without tokens."""
+        grid = started(self.grid)
+        keep = grid.checked_keep(keep)
+        motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
+        (ab,) = self.session.run(["ab"], {"lightness": lightness})
+        self.ab = blend_ab(ab, self.ab, motion, keep)
+        return self.ab.copy()
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
+        need_tokens(self.manifest)
         logits = started(self.grid).checked("logits", logits)
         if self.decoder is None:
             self.decoder = self.open(self.find_decoder())
@@ -107,6 +122,7 @@ class OnnxRuntimeBackend:
 
     def logits(self, lightness: Array) -> tuple[Array, Array]:
         # ONNX Runtime runs the op as well, though nobody fetches its outputs: about a sixth of the time is lost.
+        need_tokens(self.manifest)
         grid = started(self.grid)
         inputs = {
             "lightness": grid.checked("lightness", lightness),
@@ -125,8 +141,13 @@ class OnnxRuntimeBackend:
         return logits.numpy(), features.numpy()
 
     def probs(self) -> Array:
+        need_tokens(self.manifest)
         started(self.grid)
         return self.state.numpy().copy()
+
+    def recall(self, probs: Array) -> None:
+        # Copied: on the CPU an OrtValue shares the array's memory, and the op will write to it two frames on.
+        self.state = self.to_device(started(self.grid).checked("probs", probs).copy())
 
     def close(self) -> None:
         self.session = self.decoder = self.state = self.next_state = self.still = self.grid = None

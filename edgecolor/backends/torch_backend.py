@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecolor.backends.base import Array, Grid, check_tokens, started
+from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_tokens, started
 from edgecolor.backends.files import read_manifest
-from edgecolor.color.tokens import palette
 from edgecolor.errors import MissingDependencyError, ModelError
+from edgecolor.stages.blend_ab import blend_ab
 
 
 def import_torch():
@@ -32,7 +32,7 @@ class TorchBackend:
         if threads:
             self.torch.set_num_threads(threads)  # there is one setting for the whole process
         self.manifest = read_manifest(path)
-        check_tokens(self.manifest, path)
+        check_network(self.manifest, path)
         if self.manifest.name not in MODELS:
             known = ", ".join(MODELS)
             raise ModelError(f"{path} holds a {self.manifest.name!r}, this edgecolor knows {known}: upgrade it")
@@ -45,7 +45,7 @@ class TorchBackend:
             raise ModelError(f"{path} does not fit {self.manifest.name} ({reason}): export it again") from error
         self.model.eval().to(self.device)
         self.op = color_token_decode
-        self.centers = self.to_device(palette(self.manifest.palette).centers.copy())
+        self.centers = self.to_device(centers_of(self.manifest).copy())
         self.grid: Grid | None = None
 
     def to_device(self, array: Array):
@@ -53,6 +53,7 @@ class TorchBackend:
 
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
+        self.ab = np.zeros(self.grid.ab, np.float32)  # the state of a model without tokens
         self.state = self.torch.zeros(self.grid.probs, device=self.device)
         self.still = self.torch.zeros(self.grid.motion, device=self.device)
 
@@ -73,21 +74,38 @@ class TorchBackend:
     def step(
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
-        return self.advance(self.forward(lightness)[0], keep, motion, temperature)
+        output = self.forward(lightness)
+        if self.manifest.kind != "tokens":
+            return self.blend(output, keep, motion)
+        return self.advance(output[0], keep, motion, temperature)
+
+    def blend(self, output, keep: Array | float, motion: Array | None) -> Array:
+        """step for a model without tokens; `output` is ab, alone or first of a tuple."""
+        grid = started(self.grid)
+        ab = (output[0] if isinstance(output, tuple) else output).cpu().numpy()
+        motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
+        self.ab = blend_ab(ab, self.ab, motion, grid.checked_keep(keep))
+        return self.ab.copy()
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
+        need_tokens(self.manifest)
         logits = started(self.grid).checked("logits", logits)
         return self.advance(self.to_device(logits), keep, motion, temperature)
 
     def logits(self, lightness: Array) -> tuple[Array, Array]:
+        need_tokens(self.manifest)
         logits, features = self.forward(lightness)
         return np.ascontiguousarray(logits.cpu().numpy()), np.ascontiguousarray(features.cpu().numpy())
 
     def probs(self) -> Array:
+        need_tokens(self.manifest)
         started(self.grid)
         return self.state.cpu().numpy().copy()
+
+    def recall(self, probs: Array) -> None:
+        self.state = self.to_device(started(self.grid).checked("probs", probs))
 
     def close(self) -> None:
         self.model = self.state = self.still = self.grid = None

@@ -6,7 +6,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Write a trained checkpoint as NAME.onnx, NAME.safetensors and decode.onnx.")(export)
+    app.command(help="Write a trained checkpoint as NAME.onnx, NAME.safetensors and, for tokens, decode.onnx.")(export)
 
 
 def export(
@@ -41,5 +41,6 @@ def export(
         license=license,
         version=version,
     )
-    for name in (f"{manifest.name}.onnx", f"{manifest.name}.safetensors", "decode.onnx"):
+    decode = ["decode.onnx"] if manifest.kind == "tokens" else []
+    for name in (f"{manifest.name}.onnx", f"{manifest.name}.safetensors", *decode):
         print(f"wrote {folder / name} ({(folder / name).stat().st_size / 1e6:.1f} MB)")

@@ -1,17 +1,37 @@
-"""The PyTorch definitions. Only training, export and the torch backend need them."""
+"""The zoo: PyTorch definitions by name. Only training, export and the torch backend need them.
 
+What a model is to training, evaluation, export and the backends, whatever its family (see also declare.py):
+
+kind            "tokens" (the default) or "regression"
+config.palette  tokens: the name of the palette that its logits are over
+stride          pixels of its input per cell of its output, each way
+multiple        the sides of its input are multiples of it
+token_bias      tokens, if it has one: a (Q,) parameter added to all logits, which starts as the log prior of the data
+forward         lightness (N, 1, h0, w0), L* in [0, 100], to
+                tokens: logits (N, h, w, Q), tokens last, and features (N, h, w, C);
+                regression: ab (N, 2, h, w), ab units, alone or first of a tuple
+"""
+
+import difflib
 from collections.abc import Callable
 
 from torch import nn
 
 from edgecolor.errors import ConfigError
+from edgecolor.models.declare import kind_of, manifest_of
 from edgecolor.models.edge import Edge
 
-MODELS: dict[str, Callable[[], nn.Module]] = {"edge": Edge}
+__all__ = ["MODELS", "build_model", "kind_of", "manifest_of"]
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "edge": Edge,
+}
 
 
 def build_model(name: str) -> nn.Module:
-    """A freshly initialised model of that name."""
+    """A freshly initialised model of that name. raises ConfigError, which suggests the nearest name"""
     if name not in MODELS:
-        raise ConfigError(f"unknown model {name!r}: known are {', '.join(MODELS)}")
+        near = difflib.get_close_matches(name, MODELS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(MODELS)}"
+        raise ConfigError(f"unknown model {name!r}: {hint}")
     return MODELS[name]()

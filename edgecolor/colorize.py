@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,6 @@ from edgecolor.backends import open_backend
 from edgecolor.compare import SideBySide
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
-from edgecolor.frames import LumaFrame
 from edgecolor.images import check_image_output, read_image, write_image
 from edgecolor.overlap import overlapped
 from edgecolor.pipeline import Colorizer
@@ -145,7 +144,7 @@ def colorize_video(
             chroma_format = double.single(writer.chroma_format) if double else writer.chroma_format
             colorizer.begin(reader.luma_format, chroma_format)
             frames = 0
-            with closing(overlapped(_with_ab(overlapped(reader), colorizer))) as items:
+            with closing(overlapped(reader)) as read, closing(overlapped(colorizer.colors(read))) as items:
                 for item, ab in items:
                     if ab is None:
                         writer.copy(item)
@@ -164,10 +163,3 @@ def colorize_video(
         colorizer.net.manifest.name,
         warnings,
     )
-
-
-def _with_ab(items: Iterator, colorizer: Colorizer) -> Iterator[tuple]:
-    """Each item of the reader with its colors on the token grid; None for a packet that is only copied."""
-    with closing(items):
-        for item in items:
-            yield item, colorizer.ab(item) if isinstance(item, LumaFrame) else None

@@ -11,7 +11,8 @@ class ColorConfig:
     saturation: float | None = None  # factor on ab, 0 is gray; None: the model's own
     half_life: float = 1.0  # seconds until a past frame weighs half; 0 turns smoothing off
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
-    network_rate: float = 8.0  # looks of the network per second of video while little moves; 0: at every frame
+    look_ahead: float = 0.5  # seconds of later looks that have a say, at the least; 0: colors depend on the past alone
+    network_rate: float = 4.0  # looks of the network per second of video, at the least; 0: at every frame
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
     def __post_init__(self):
@@ -21,6 +22,8 @@ class ColorConfig:
             raise ConfigError(f"saturation must lie in [0, 4], got {self.saturation}")
         if not 0 <= self.half_life < float("inf"):
             raise ConfigError(f"half-life is in seconds and cannot be negative or infinite, got {self.half_life}")
+        if not 0 <= self.look_ahead <= 10:
+            raise ConfigError(f"look-ahead is in seconds, from 0 to 10, got {self.look_ahead}")
         if not 0 < self.scene_cut <= 1:
             raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
         if not 0 <= self.network_rate < float("inf"):

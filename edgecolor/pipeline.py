@@ -1,6 +1,7 @@
 """Colorizer: the stages in order, and the state between frames."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,9 +9,7 @@ from edgecolor.color.lab import lightness_of_code, srgb_to_lab
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ShapeError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
-from edgecolor.motion.flow import Flow, search_picture, warp_by
-from edgecolor.motion.pace import Pace
-from edgecolor.motion.scene_cut import SceneCuts
+from edgecolor.smoothing import LookAhead, Seen, Smoother
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
 from edgecolor.stages.frame_to_lightness import FrameToLightness, resize_lightness, working_size
@@ -18,11 +17,6 @@ from edgecolor.stages.upsample_ab import UpsampleAb
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
-
-
-def keep_of(elapsed: float, half_life: float) -> float:
-    """Weight of the past after `elapsed` seconds: 1/2 after one half-life; 0 where smoothing is off."""
-    return 2.0 ** (-max(elapsed, 0.0) / half_life) if half_life > 0 else 0.0
 
 
 def image_to_lightness(image: np.ndarray) -> np.ndarray:
@@ -42,8 +36,9 @@ class Colorizer:
     net     an open backend; it keeps the token probabilities between frames
     config  temperature, saturation, smoothing; what is None there is taken from the model's manifest
 
-    One Colorizer serves one video at a time: `begin`, then `ab` for each frame in order, and `chroma` for each result
-    (in another thread, if wanted: it touches no state). For pictures of one's own: `image` and `frame`.
+    One Colorizer serves one video at a time: `begin`, then `colors` of all its items, or `ab` frame by frame,
+    and `chroma` of each result (in another thread, if wanted: it touches no state). For pictures of one's own: `image`
+    and `frame`.
     """
 
     def __init__(self, net: "Backend", config: ColorConfig | None = None):
@@ -54,17 +49,9 @@ class Colorizer:
         self.saturation = manifest.saturation if config.saturation is None else config.saturation
         self.short_side = manifest.working_size if config.working_size is None else config.working_size
         self.multiple = manifest.multiple
+        self.look_ahead = config.look_ahead if config.half_life else 0.0  # without smoothing there is nothing to settle
         self._size: tuple[int, int] | None = None
-        self._forget()
-
-    def _forget(self) -> None:
-        self._cuts = SceneCuts(self.config.scene_cut)
-        self._pace = Pace(self.config.network_rate)
-        # Of the last look:
-        self._last_look: float | None = None  # its time in seconds
-        self._searched: np.ndarray | None = None  # its picture, as motion is searched in
-        self._ab: np.ndarray | None = None  # its colors, (2, h, w)
-        self.scene_cuts = 0  # seen since the beginning, the first frame not counted
+        self._smoother: Smoother | None = None
 
     def _start(self, width: int, height: int) -> tuple[int, int]:
         """Choose the working size of an upright picture and let the network make its buffers for it."""
@@ -72,26 +59,17 @@ class Colorizer:
         if size != self._size:
             self.net.start(1, *size)
             self._size = size
-            self._flow = Flow(*(side // self.net.manifest.stride for side in size))
         return size
 
-    def _step(self, lightness: np.ndarray, seconds: float, paced: bool) -> np.ndarray:
-        """ab (2, h, w) of the next lightness (h0, w0): looked at by the network, or moved here from its last look."""
-        cut = self._cuts.is_cut(lightness)
-        due = self._pace.is_due(self._cuts.previous, seconds, cut)
-        picture = search_picture(lightness)
-        if not due and paced:
-            return np.moveaxis(warp_by(np.moveaxis(self._ab, 0, 2), self._flow.motion(picture, self._searched)), 2, 0)
-        keep, motion = 0.0, None
-        if self._last_look is not None:
-            self.scene_cuts += cut
-            past = keep_of(seconds - self._last_look, self.config.half_life)
-            if past and not cut:
-                motion, shown = self._flow.trusted(picture, self._searched)
-                motion, keep = motion[None], past * shown[None]
-        self._last_look, self._searched = seconds, picture
-        self._ab = self.net.step(lightness[None, None], keep, motion, self.temperature)[0]
-        return self._ab
+    def _forget(self) -> None:
+        stride = self.net.manifest.stride
+        grid = tuple(side // stride for side in self._size)
+        self._smoother = Smoother(self.net, self.config, self.temperature, grid)
+
+    @property
+    def scene_cuts(self) -> int:
+        """How many were seen since the beginning, the first frame not counted."""
+        return self._smoother.scene_cuts if self._smoother else 0
 
     def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat) -> None:
         """Get ready for the frames of one video, and forget the one before."""
@@ -103,9 +81,27 @@ class Colorizer:
         self._to_chroma = AbToChroma(luma_format, self.saturation)
         self._forget()
 
+    def colors(self, items: Iterable) -> Iterator[tuple[Any, np.ndarray | None]]:
+        """A video's items, in order, each with its ab on the token grid, (2, h, w) float32; None where it is no frame.
+
+        They come late by up to twice the look-ahead.
+        """
+        if not self.look_ahead:
+            for item in items:
+                yield item, self.ab(item) if isinstance(item, LumaFrame) else None
+            return
+        self._smoother.looks_ahead = True
+        ahead = LookAhead(self._smoother, self.look_ahead)
+        for item in items:
+            yield from ahead.add(item, self._see(item) if isinstance(item, LumaFrame) else None)
+        yield from ahead.rest()
+
     def ab(self, frame: LumaFrame) -> np.ndarray:
-        """The colors of the next frame on the token grid, smoothed over time: (2, h, w) float32, ab units."""
-        return self._step(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, paced=True)
+        """The colors of the next frame on the token grid, smoothed with those before: (2, h, w) float32, ab units."""
+        return self._see(frame).ab()
+
+    def _see(self, frame: LumaFrame) -> Seen:
+        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds)
 
     def chroma(self, frame: LumaFrame, ab: np.ndarray) -> ColorFrame:
         """Bring ab to the chroma planes of the frame it was made for; the luma is passed on as it is."""
@@ -123,12 +119,12 @@ class Colorizer:
         height, width = lightness.shape
         known = self._size
         h0, w0 = self._start(width, height)
-        if known != (h0, w0):
+        if known != (h0, w0) or self._smoother is None:
             self._forget()
-        ab = self._step(resize_lightness(lightness, h0, w0), seconds, paced=False)
+        ab = self._smoother.see(resize_lightness(lightness, h0, w0), seconds, paced=False).ab()
         return ab_to_rgb(lightness, upsample_ab_to_image(ab * np.float32(self.saturation), lightness))
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """Colorize one picture by itself: as `frame`, without a past."""
-        self._forget()
+        self._smoother = None
         return self.frame(image, 0.0)

@@ -43,7 +43,8 @@ def clip(tmp_path_factory) -> Path:
 def test_a_video_is_colorized_and_said_so(clip, tmp_path):
     done = run("colorize", clip, tmp_path / "new.mp4")
     assert done.returncode == 0, done.stderr
-    assert "20 frames" in done.stdout and "new.mp4" in done.stdout and done.stderr == ""
+    assert "20 frames" in done.stdout and "new.mp4" in done.stdout
+    assert all("fps" in line for line in done.stderr.splitlines())  # progress, where the machine is slow
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.mp4"]
 
 

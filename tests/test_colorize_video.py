@@ -1,5 +1,6 @@
 """The whole path with the default model: file in, colored file out. pytest tests/test_colorize_video.py"""
 
+import itertools
 import subprocess
 import sys
 from fractions import Fraction
@@ -152,15 +153,13 @@ def test_a_damaged_file_is_colorized_as_far_as_it_decodes(tmp_path):
 
 
 def test_an_error_in_the_middle_leaves_nothing(gray_clip, tmp_path, colorizer, monkeypatch):
-    calls, real = [], colorizer.ab
+    real = colorizer.colors
 
-    def fail_at_the_fifth(frame):
-        calls.append(frame)
-        if len(calls) == 5:
-            raise MediaError("the sky fell")
-        return real(frame)
+    def fail_after_the_fifth(items):
+        yield from itertools.islice(real(items), 5)
+        raise MediaError("the sky fell")
 
-    monkeypatch.setattr(colorizer, "ab", fail_at_the_fifth)
+    monkeypatch.setattr(colorizer, "colors", fail_after_the_fifth)
     with pytest.raises(EdgeColorError, match="the sky fell"):
         colorize_video(gray_clip, tmp_path / "new.mkv", colorizer=colorizer)
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edgecolor.color.lab import gray_to_lightness
-from edgecolor.motion.flow import Flow, search_picture, warp_by
+from edgecolor.motion.flow import Flow, exposure, search_picture, warp_by
 
 H, W = 192, 256
 INSIDE = np.s_[6:-6, 6:-6]
@@ -25,7 +25,7 @@ def view(scene: np.ndarray, x: int = 64, y: int = 64) -> np.ndarray:
 
 
 def trusted(now: np.ndarray, before: np.ndarray):
-    return Flow(H // 4, W // 4).trusted(search_picture(now), search_picture(before))
+    return Flow(H // 4, W // 4).both(search_picture(now), search_picture(before))[0]
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (4, 0), (-8, 4), (3, -10), (16, 12)])
@@ -70,10 +70,28 @@ def test_what_was_covered_before_and_unrelated_pictures_are_not_trusted(scene):
     assert share.mean() < 0.35
 
 
+def test_what_stays_is_trusted_though_something_bright_enters(scene):
+    before = view(scene) * 0.6
+    now = before.copy()
+    now[48:144, 64:192] = 95
+    motion, share = trusted(now, before)
+    assert share[:9].mean() > 0.95 and share[40:].mean() > 0.95 and np.abs(motion[:9]).mean() < 0.25
+    assert share[16:32, 20:44].mean() < 0.1
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1, 0), (0.7, 20), (1.2, -30)])
+def test_exposure_is_that_of_what_stays(gain, offset):
+    rng = np.random.default_rng(0)
+    before = rng.integers(60, 180, (90, 120), dtype=np.uint8)
+    after = np.rint(gain * before + offset).astype(np.uint8)
+    after[:40] = 250
+    assert exposure(before, after) == pytest.approx((gain, offset), abs=0.5, rel=0.02)
+
+
 def test_the_smallest_pictures_and_flat_ones_have_motion_too():
     for height, width in ((32, 32), (32, 1024), (192, 32)):
         flat = search_picture(np.full((height, width), 50, np.float32))
-        motion, share = Flow(height // 4, width // 4).trusted(flat, flat)
+        motion, share = Flow(height // 4, width // 4).both(flat, flat)[0]
         assert motion.shape == (height // 4, width // 4, 2) and not motion.any() and (share == 1).all()
 
 

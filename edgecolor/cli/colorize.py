@@ -19,7 +19,8 @@ def colorize(
     saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
     half_life: float = typer.Option(1.0, help="Seconds until a past frame weighs half; 0: no smoothing."),
     scene_cut: float = typer.Option(0.5, help="In (0, 1]: how unlike two frames must be to drop the past."),
-    network_rate: float = typer.Option(8.0, help="Looks of the network per second, at the least; 0: every frame."),
+    look_ahead: float = typer.Option(0.5, help="Seconds of later frames that have a say; 0: only past ones."),
+    network_rate: float = typer.Option(4.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: float = typer.Option(0.0, help="Start here, in seconds."),
     duration: float | None = typer.Option(None, help="Stop after so many seconds."),
@@ -46,6 +47,7 @@ def colorize(
         saturation=saturation,
         half_life=half_life,
         scene_cut=scene_cut,
+        look_ahead=look_ahead,
         network_rate=network_rate,
         working_size=working_size,
     )

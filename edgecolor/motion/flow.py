@@ -4,12 +4,15 @@ DIS flow (Kroeger et al., ECCV 2016) as OpenCV has it, on lightness whose mean a
 flash, a fade or flickering film changes both frames' brightness and moves nothing.
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 CONTRAST = 48.0  # gray codes that one standard deviation becomes
 LEAST_DEVIATION = 4.0  # L* units: what is flatter is mostly grain, which is not to be blown up
 SAME_LIGHTNESS = 12.0  # gray codes, after a blur: below it two places look alike
+BLUR = (5, 5)  # against grain
 
 
 def search_picture(lightness: np.ndarray) -> np.ndarray:
@@ -31,6 +34,25 @@ def warp_by(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def exposure(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Gain and offset that turn most of one picture, (H, W) uint8, into the other, whatever became of the rest.
+
+    Least squares over the half that fits best, found in three steps. Equal mean and contrast of whole pictures would
+    not do: something bright that enters changes both.
+    """
+    x, y = (picture[::3, ::3].ravel().astype(np.float32) for picture in (before, after))
+    gain, offset = 1.0, float(np.median(y - x))
+    for _ in range(3):
+        misfit = np.abs(y - gain * x - offset)
+        fits = misfit <= np.median(misfit)
+        a, b = x[fits], y[fits]
+        mean = a.mean()
+        deviation = a - mean
+        gain = float((deviation @ (b - b.mean()) + a.size) / (deviation @ deviation + a.size))  # 1 where all is flat
+        offset = float(b.mean() - gain * mean)
+    return gain, offset
+
+
 def flows_cancel(flow: np.ndarray, reverse: np.ndarray) -> np.ndarray:
     """Where going along flow and back along reverse, both (H, W, 2) in pixels, ends where it began: (H, W) bool.
 
@@ -41,10 +63,21 @@ def flows_cancel(flow: np.ndarray, reverse: np.ndarray) -> np.ndarray:
     return ((flow + back) ** 2).sum(axis=2) <= 0.01 * squares + 0.5
 
 
-class Flow:
-    """Motion from one frame to another, by cell of the token grid.
+class Motion(NamedTuple):
+    """From one frame to another, by cell of the token grid.
 
-    h, w  of the grid
+    cells  (h, w, 2) float32: (dx, dy) in cells to where each cell is in the other frame
+    shown  (h, w) float32 in [0, 1]: how much of the cell the other frame shows too
+    """
+
+    cells: np.ndarray
+    shown: np.ndarray
+
+
+class Flow:
+    """Searches motion between two frames, each as search_picture gives it.
+
+    h, w  of the token grid
     """
 
     def __init__(self, h: int, w: int):
@@ -52,30 +85,33 @@ class Flow:
         self._search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._search.setFinestScale(1)  # half of the pictures' size: as fine as the cells
 
-    def motion(self, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """Where each cell was: (h, w, 2) float32, (dx, dy) in cells. Both frames as search_picture gives them."""
-        return self._cells(self._search.calc(now, before, None))
+    def towards(self, this: np.ndarray, other: np.ndarray) -> Motion:
+        """Motion from this frame to the other; what looks alike there counts as shown."""
+        return self._motion(self._search.calc(this, other, None), cv2.blur(this, BLUR), cv2.blur(other, BLUR))
 
-    def trusted(self, now: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Motion, and for each cell the share of it, (h, w) float32 in [0, 1], that the frame before shows too.
+    def both(self, this: np.ndarray, other: np.ndarray) -> tuple[Motion, Motion]:
+        """Motion from this frame to the other, and back: shown is only where the two also cancel."""
+        there, back = self._search.calc(this, other, None), self._search.calc(other, this, None)
+        cancelled = flows_cancel(there, back), flows_cancel(back, there)
+        this, other = cv2.blur(this, BLUR), cv2.blur(other, BLUR)
+        return self._motion(there, this, other, cancelled[0]), self._motion(back, other, this, cancelled[1])
 
-        A pixel counts where the flow forth and back cancel and it looks as it did there. On a flat sky under grain the
-        flow is noise: what looks as it did in the same place counts too, as unmoved.
+    def _motion(self, flow: np.ndarray, this: np.ndarray, other: np.ndarray, among: np.ndarray | None = None) -> Motion:
+        """flow (H, W, 2) in pixels between two blurred frames -> motion of cells.
+
+        On a flat sky under grain the flow is noise: what looks as it does in the same place is shown too, as unmoved.
         """
-        flow = self._search.calc(now, before, None)
-        shown = flows_cancel(flow, self._search.calc(before, now, None))
-        now, before = cv2.blur(now, (5, 5)), cv2.blur(before, (5, 5))
-        alike = cv2.absdiff(now, warp_by(before, flow)) < SAME_LIGHTNESS
-        unchanged = cv2.absdiff(now, before) < SAME_LIGHTNESS / 2
-        height, width = now.shape
+        height, width = this.shape
         x = np.arange(width) + flow[..., 0]
         y = np.arange(height)[:, None] + flow[..., 1]
-        inside = (x > -1) & (x < width) & (y > -1) & (y < height)
-        found = inside & alike & shown
+        found = (x > -1) & (x < width) & (y > -1) & (y < height)
+        moved = warp_by(other, flow)
+        gain, offset = exposure(moved, this)
+        found &= cv2.absdiff(this, cv2.addWeighted(moved, gain, moved, 0, offset)) < SAME_LIGHTNESS
+        if among is not None:
+            found &= among
+        unchanged = cv2.absdiff(this, cv2.addWeighted(other, gain, other, 0, offset)) < SAME_LIGHTNESS / 2
         flow[unchanged & ~found] = 0
-        known = (found | unchanged).astype(np.float32)
-        return self._cells(flow), cv2.resize(known, self._grid, interpolation=cv2.INTER_AREA)
-
-    def _cells(self, flow: np.ndarray) -> np.ndarray:
+        shown = cv2.resize((found | unchanged).astype(np.float32), self._grid, interpolation=cv2.INTER_AREA)
         cells = cv2.resize(flow, self._grid, interpolation=cv2.INTER_AREA)
-        return cells * np.float32(self._grid[0] / flow.shape[1])
+        return Motion(cells * np.float32(self._grid[0] / width), shown)

@@ -1,0 +1,188 @@
+"""Smoothing over time, forth and back, on a network whose logits are known. pytest tests/test_smoothing.py"""
+
+import numpy as np
+import pytest
+
+from edgecolor.color.tokens import annealed_mean, softmax
+from edgecolor.config import ColorConfig
+from edgecolor.manifest import Manifest
+from edgecolor.smoothing import LookAhead, Smoother, keep_of
+from edgecolor.stages.logits_to_ab import color_token_decode
+
+H, W, TOKENS = 16, 24, 5
+CENTERS = np.float32([[0, 0], [60, 10], [-40, 30], [10, -70], [30, 40]])
+TEMPERATURE = 0.5
+
+
+class KnownNet:
+    """The op as it is defined, after a network that says what the test gave it."""
+
+    name = "known"
+    manifest = Manifest("known")
+
+    def __init__(self, logits):
+        self.left = list(logits)
+        self.state = np.zeros((1, H, W, TOKENS), np.float32)
+        self.keeps = []
+
+    def step(self, lightness, keep, motion=None, temperature=None):
+        return self.decode(self.left.pop(0)[None], keep, motion, temperature)
+
+    def decode(self, logits, keep, motion=None, temperature=None):
+        self.keeps.append(keep)
+        motion = np.zeros((1, H, W, 2), np.float32) if motion is None else motion
+        keep = np.broadcast_to(np.float32(keep), (1, H, W))
+        ab, self.state = color_token_decode(logits, self.state, motion, keep, CENTERS, temperature)
+        return ab
+
+    def probs(self):
+        return self.state.copy()
+
+    def recall(self, probs):
+        self.state = probs.copy()
+
+
+def scene(seed: int = 0) -> np.ndarray:
+    """(64, 96) L* with things in it."""
+    return np.kron(np.random.default_rng(seed).uniform(10, 60, (8, 12)), np.ones((8, 8))).astype(np.float32)
+
+
+def smoother(logits, rate: float = 0.0, half_life: float = 0.5, **config) -> Smoother:
+    return Smoother(
+        KnownNet(logits), ColorConfig(network_rate=rate, half_life=half_life, **config), TEMPERATURE, (H, W)
+    )
+
+
+def random_logits(count: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 3, (count, H, W, TOKENS)).astype(np.float32)
+
+
+def run(frames, logits, window: float, fps: float = 10, rate: float = 0.0, **config):
+    """The items that look-ahead gives for frames at 10 a second, and the smoother."""
+    smooth = smoother(logits, rate, **config)
+    smooth.looks_ahead = True
+    ahead = LookAhead(smooth, window)
+    given = []
+    for i, frame in enumerate(frames):
+        given += ahead.add(("frame", i), smooth.see(frame, i / fps))
+        given += ahead.add(("packet", i), None)
+    return [*given, *ahead.rest()], smooth
+
+
+def colors(given) -> list[np.ndarray]:
+    return [ab for _, ab in given if ab is not None]
+
+
+def both_ways(logits: np.ndarray, keep: float) -> np.ndarray:
+    """ab (n, 2, h, w) of a scene in which nothing moves: the recursions of filter and smoother, written out."""
+    forth = softmax(logits.astype(np.float64))
+    for i in range(1, len(forth)):
+        forth[i] = (1 - keep) * forth[i] + keep * forth[i - 1]
+    back = forth.copy()
+    for i in range(len(back) - 2, -1, -1):
+        back[i] = (1 - keep) * forth[i] + keep * back[i + 1]
+    return np.moveaxis(annealed_mean(back, CENTERS, TEMPERATURE), -1, 1)
+
+
+def test_keep_halves_after_one_half_life_whatever_the_frame_rate():
+    assert keep_of(0.2, 0.2) == pytest.approx(0.5)
+    assert keep_of(0.02, 0.2) ** 10 == pytest.approx(0.5)
+    assert keep_of(1.0, 0.0) == 0.0
+
+
+def test_a_still_scene_within_one_window_gets_the_filter_forth_and_the_smoother_back():
+    logits = random_logits(9)
+    given, _ = run([scene()] * 9, logits, window=5)
+    assert np.allclose(colors(given), both_ways(logits, keep_of(0.1, 0.5)), atol=1e-3)
+
+
+def test_a_long_scene_in_windows_is_near_what_one_window_gives():
+    logits = random_logits(60)
+    whole = both_ways(logits, keep_of(0.1, 0.2))
+    near, _ = run([scene()] * 60, logits, window=0.5, half_life=0.2)
+    far, _ = run([scene()] * 60, logits, window=1.0, half_life=0.2)
+    causal, _ = run([scene()] * 60, logits, window=0.01, half_life=0.2)
+    errors = [np.abs(np.array(colors(given)) - whole).mean() for given in (causal, near, far)]
+    assert errors[2] < errors[1] < errors[0] / 4 and errors[2] < 0.05 * np.abs(whole).mean()
+
+
+@pytest.mark.parametrize("window", [0.01, 0.3, 2, 10])
+def test_every_item_comes_once_and_in_order_and_only_frames_have_colors(window):
+    frames = [scene(i // 7) for i in range(31)]
+    given, smooth = run(frames, random_logits(31), window)
+    assert [item for item, _ in given] == [(kind, i) for i in range(31) for kind in ("frame", "packet")]
+    assert all((ab is None) == (item[0] == "packet") for item, ab in given) and smooth.scene_cuts == 4
+
+
+def test_no_frame_waits_longer_than_two_windows():
+    smooth = smoother(random_logits(200))
+    smooth.looks_ahead = True
+    ahead = LookAhead(smooth, 0.5)
+    for i in range(200):
+        last = [item for item, _ in ahead.add(i, smooth.see(scene(), i / 10))]
+        if last:
+            newest = last[-1]
+        assert i <= 10 or i - newest <= 11
+
+
+def test_however_many_frames_a_second_few_wait():
+    smooth = smoother(random_logits(400), rate=20)
+    smooth.looks_ahead = True
+    ahead = LookAhead(smooth, 10)
+    given = 0
+    for i in range(400):
+        given += len(list(ahead.add(i, smooth.see(scene(), i / 240))))
+        assert i - given < 96 + 12
+
+
+def test_a_scene_is_the_same_whatever_was_before_and_comes_after():
+    logits = random_logits(24)
+    frames = [scene(1)] * 8 + [scene(2)] * 8 + [scene(3)] * 8
+    given, _ = run(frames, logits, window=0.32)
+    alone, _ = run([scene(2)] * 8, logits[8:16], window=0.32)
+    assert np.abs(np.array(colors(given))[8:16] - colors(alone)).max() < 1e-3
+
+
+def test_looking_ahead_leaves_the_way_forth_as_it_is():
+    logits = random_logits(20)
+    _, ahead = run([scene()] * 20, logits, window=0.4)
+    causal = smoother(logits)
+    for i in range(20):
+        causal.see(scene(), i / 10)
+    assert np.allclose(ahead.net.state, causal.net.state, atol=1e-6)
+
+
+def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():
+    logits = random_logits(3)
+    given, smooth = run([scene()] * 9, logits, window=5, fps=8, rate=2, half_life=1e-3)
+    ab = colors(given)
+    assert len(smooth.net.left) == 0  # looks at frames 0, 4 and 8
+    for i in range(1, 4):
+        assert np.allclose(ab[i], ab[0] + (ab[4] - ab[0]) * i / 4, atol=1e-3)
+
+
+def test_what_only_the_next_look_shows_takes_its_color_from_there():
+    before, after = scene(), scene()
+    after[16:48, 24:72] = 95  # something white, from frame 1 on
+    logits = np.zeros((2, H, W, TOKENS), np.float32)
+    logits[0, ..., 1], logits[1, ..., 3] = 20, 20
+    smooth = smoother(logits, rate=2, half_life=1.0, scene_cut=1.0)
+    smooth._pace.unexplained = 1.0  # a fast thing would get a look of its own
+    smooth.looks_ahead = True
+    ahead = LookAhead(smooth, 5)
+    given = []
+    for i, frame in enumerate([before, after, after, after, after]):
+        given += ahead.add(i, smooth.see(frame, i / 8))
+    _, second, *_ = colors([*given, *ahead.rest()])
+    new, old = second[:, 6:10, 10:14].mean(axis=(1, 2)), second[:, :2].mean(axis=(1, 2))
+    assert np.linalg.norm(new - CENTERS[3]) < 8  # though the look before is nearer in time
+    assert np.linalg.norm(old - CENTERS[1]) < np.linalg.norm(old - CENTERS[3])
+
+
+def test_flicker_of_the_network_is_less_with_the_future_than_with_the_past_alone():
+    logits = random_logits(60)
+    ahead = np.array(colors(run([scene()] * 60, logits, window=1.0)[0]))
+    causal = smoother(logits)
+    causal = np.array([causal.see(scene(), i / 10).ab() for i in range(60)])
+    flicker = [np.abs(np.diff(ab[5:-5], axis=0)).mean() for ab in (ahead, causal)]
+    assert flicker[0] < 0.6 * flicker[1]

@@ -4,7 +4,8 @@ where the frames may wait for those.
 Past looks are blended by ColorTokenDecode as they come, with a weight that halves every half-life. That is the filter
 half of a Kalman filter of colors that drift; looking ahead is the other half, the smoother of Rauch, Tung and Striebel
 (AIAA Journal, 1965): from the last look of a window back to the first, each look is blended with the one after it, by
-the same weight and the same op. A frame between two looks takes its colors from both, along the motion.
+the same weight and the same op. Models without tokens are blended in ab. A frame between two looks takes its colors
+from both, along the motion.
 """
 
 from collections import deque
@@ -18,6 +19,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
+from edgecolor.stages.blend_ab import blend_ab
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
@@ -74,6 +76,7 @@ class Smoother:
 
     def __init__(self, net: "Backend", config: ColorConfig, temperature: float, grid: tuple[int, int]):
         self.net, self.temperature, self.half_life = net, temperature, config.half_life
+        self.has_tokens = net.manifest.kind == "tokens"
         self.looks_ahead = False
         self.flow = Flow(*grid)
         self._cuts = SceneCuts(config.scene_cut)
@@ -102,25 +105,32 @@ class Smoother:
             back, onward = self.flow.both(picture, before.picture)
             cells, keep = back.cells[None], weight * back.shown[None]
         ab = self.net.step(lightness[None, None], keep, cells, self.temperature)[0]
-        look = Look(seconds, picture, ab, self.net.probs() if self.looks_ahead else None, weight)
+        probs = self.net.probs() if self.looks_ahead and self.has_tokens else None
+        look = Look(seconds, picture, ab, probs, weight)
         if weight:
             before.next, before.onward = look, onward
         return look
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""
-        self.net.recall(looks[-1].probs)
         looks[-1].is_settled = count == len(looks)
+        later = looks[-1].ab
+        if self.has_tokens:
+            self.net.recall(looks[-1].probs)
         for i in range(len(looks) - 2, -1, -1):
             look = looks[i]
             if look.is_settled:
                 break
-            logits = np.log(np.maximum(look.probs, LEAST_PROBABILITY))
-            keep = look.next.weight * look.onward.shown[None]
-            ab = self.net.decode(logits, keep, look.onward.cells[None], self.temperature)[0]
+            motion, keep = look.onward.cells[None], look.next.weight * look.onward.shown[None]
+            if self.has_tokens:
+                logits = np.log(np.maximum(look.probs, LEAST_PROBABILITY))
+                later = self.net.decode(logits, keep, motion, self.temperature)[0]
+            else:
+                later = blend_ab(look.ab[None], later[None], motion, keep)[0]
             if i < count:
-                look.ab, look.is_settled = ab, True
-        self.net.recall(self._last.probs)
+                look.ab, look.is_settled = later, True
+        if self.has_tokens:
+            self.net.recall(self._last.probs)
 
     def between(self, seen: Seen) -> np.ndarray:
         """(2, h, w) of a frame, from the looks before and after it."""

@@ -152,6 +152,36 @@ def test_looking_ahead_leaves_the_way_forth_as_it_is():
     assert np.allclose(ahead.net.state, causal.net.state, atol=1e-6)
 
 
+class RegressionNet:
+    """A network without tokens, which blends ab."""
+
+    name = "regression"
+    manifest = Manifest("regression", kind="regression", palette="")
+
+    def __init__(self, ab):
+        self.left, self.state = list(ab), np.zeros((2, H, W), np.float32)
+
+    def step(self, lightness, keep, motion=None, temperature=None):
+        self.state = (1 - np.float32(keep)) * self.left.pop(0) + keep * self.state
+        return self.state.reshape(1, 2, H, W)
+
+
+def test_a_model_without_tokens_is_smoothed_both_ways_in_ab():
+    said = np.random.default_rng(0).uniform(-60, 60, (9, 2, H, W)).astype(np.float32)
+    smooth = Smoother(RegressionNet(said), ColorConfig(network_rate=0, half_life=0.5), TEMPERATURE, (H, W))
+    smooth.looks_ahead = True
+    ahead, given = LookAhead(smooth, 5), []
+    for i in range(9):
+        given += ahead.add(i, smooth.see(scene(), i / 10))
+    given += ahead.rest()
+    keep, forth = keep_of(0.1, 0.5), said.astype(np.float64)
+    for i in range(1, 9):
+        forth[i] = (1 - keep) * forth[i] + keep * forth[i - 1]
+    for i in range(7, -1, -1):
+        forth[i] = (1 - keep) * forth[i] + keep * forth[i + 1]
+    assert np.allclose(colors(given), forth, atol=1e-3)
+
+
 def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():
     logits = random_logits(3)
     given, smooth = run([scene()] * 9, logits, window=5, fps=8, rate=2, half_life=1e-3)

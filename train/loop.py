@@ -21,7 +21,7 @@ from edgecolor.train.device_data import DeviceCrops
 from edgecolor.train.distributed import join_processes
 from edgecolor.train.losses import build_losses
 from edgecolor.train.optim import WeightEma, build_optimizer, load_optimizer, rate_at
-from edgecolor.train.prediction import Prediction, centers_of
+from edgecolor.train.prediction import Prediction, centers_of, predictions_of
 from edgecolor.train.prepare import prepare_model
 from edgecolor.train.preview import sample_sheet
 from edgecolor.train.prior import read_prior, token_prior
@@ -189,9 +189,7 @@ class Trainer:
         lightness = torch.cat([batch.lightness, batch.previous]) if paired else batch.lightness
         with self.autocast:
             output = self.net(lightness.contiguous(memory_format=torch.channels_last))
-        output = output[0] if isinstance(output, tuple) else output
-        now, before = output.chunk(2) if paired else (output, None)
-        return Prediction(now, self.centers), Prediction(before, self.centers) if paired else None
+        return predictions_of(output, self.model, self.centers, paired)
 
     def backward(self, batch: Batch) -> dict[str, float]:
         """Add the gradients of a batch, cut into the config's parts; its losses."""

@@ -35,7 +35,10 @@ class Tokens(nn.Module):
 
 
 class Distance(nn.Module):
-    """L1 or L2 (mean square), in ab or RGB; tokens count by their annealed mean."""
+    """L1 or L2 (mean square), in ab or RGB; tokens count by their annealed mean.
+
+    In RGB the colors are judged at the true lightness; of a model that paints, the picture is, with its own lightness.
+    """
 
     def __init__(self, config: LossConfig):
         super().__init__()
@@ -46,7 +49,10 @@ class Distance(nn.Module):
         ab = predicted.ab(self.config.temperature)
         if self.config.space == "ab":
             return self.measure(ab / AB_UNIT, batch.ab / AB_UNIT)
-        return self.measure(lab_to_rgb(batch.lightness, ab), lab_to_rgb(batch.lightness, batch.ab))
+        truth = lab_to_rgb(batch.lightness, batch.ab)
+        if predicted.painted is not None:
+            return self.measure(F.interpolate(predicted.painted, size=truth.shape[2:], mode="nearest"), truth)
+        return self.measure(lab_to_rgb(batch.lightness, ab), truth)
 
 
 class Perceptual(nn.Module):

@@ -21,9 +21,11 @@ class Prediction:
 
     output   logits (N, h, w, Q) where centers are given, else ab (N, 2, h, w)
     centers  (Q, 2), ab units, or None for regression
+    painted  (N, 3, h, w): the R'G'B' of a model that paints, lightness and all
     """
 
-    def __init__(self, output: Tensor | tuple, centers: Tensor | None):
+    def __init__(self, output: Tensor | tuple, centers: Tensor | None, painted: Tensor | None = None):
+        self.painted = None if painted is None else painted.float()
         output = output[0] if isinstance(output, tuple) else output
         self.centers = centers
         self.logits = output.float() if centers is not None else None
@@ -43,6 +45,19 @@ class Prediction:
             return self._ab
         floor = torch.log(torch.tensor(TINY))
         return (self.log_probs.clamp_min(floor) / temperature).softmax(dim=-1) @ self.centers
+
+
+def predictions_of(
+    output: Tensor | tuple, model: nn.Module, centers: Tensor | None, paired: bool
+) -> tuple[Prediction, Prediction | None]:
+    """What the model said of a batch; where it is paired, of its first half and of its second."""
+    first, *rest = output if isinstance(output, tuple) else (output,)
+    painted = rest[0] if getattr(model, "paints", False) else None
+    if not paired:
+        return Prediction(first, centers, painted), None
+    halves = zip(first.chunk(2), painted.chunk(2) if painted is not None else (None, None), strict=True)
+    now, before = (Prediction(half, centers, paint) for half, paint in halves)
+    return now, before
 
 
 def lab_to_rgb(lightness: Tensor, ab: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from edgecolor.errors import ConfigError, ModelError
 from edgecolor.models import build_model
+from edgecolor.models.pth import read_pth
 from edgecolor.train.checkpoint import check_fits, load_checkpoint
 from edgecolor.train.config import TrainConfig
 
@@ -30,7 +31,9 @@ def prepare_model(config: TrainConfig) -> nn.Module:
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
-    """raises ModelError where there is no such safetensors file"""
+    """A .safetensors file, or a .pth of tensors alone. raises ModelError where it is not there or something else"""
+    if Path(path).suffix in (".pth", ".pt"):
+        return read_pth(Path(path), "init_encoder: ")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -10,6 +10,7 @@ token_bias      tokens, if it has one: a (Q,) parameter added to all logits, whi
 forward         lightness (N, 1, h0, w0), L* in [0, 100], to
                 tokens: logits (N, h, w, Q), tokens last, and features (N, h, w, C);
                 regression: ab (N, 2, h, w), ab units, alone or first of a tuple
+paints          true where the second of that tuple is R'G'B' (N, 3, h, w), which losses in RGB then judge
 """
 
 import difflib
@@ -20,11 +21,15 @@ from torch import nn
 from edgecolor.errors import ConfigError
 from edgecolor.models.declare import kind_of, manifest_of
 from edgecolor.models.edge import Edge
+from edgecolor.models.small_cnn import SmallCnn, SmallRgbCnn
 
 __all__ = ["MODELS", "build_model", "kind_of", "manifest_of"]
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "edge": Edge,
+    "basic-lab": SmallCnn,
+    "basic-rgb": SmallRgbCnn,
+    "lpips-cnn": SmallCnn,
 }
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from edgecolor.color.tokens import palette
 from edgecolor.errors import ConfigError, EdgeColorError, ModelError
+from edgecolor.models import kind_of
 from edgecolor.train.checkpoint import check_fits, load_checkpoint, save_checkpoint
+from edgecolor.train.code_loss import code_inputs
 from edgecolor.train.config import Phase, TrainConfig, to_plain
 from edgecolor.train.dataset import Batch, Photographs, prefetch
 from edgecolor.train.degrade import Degrade
@@ -185,6 +187,9 @@ class Trainer:
 
     def predict(self, batch: Batch) -> tuple[Prediction, Prediction | None]:
         """What the network says of the batch's pictures and of the frames before them, in one pass."""
+        if kind_of(self.model) == "codes":
+            with self.autocast:
+                return self.net(*code_inputs(batch)), None
         paired = batch.previous is not None
         lightness = torch.cat([batch.lightness, batch.previous]) if paired else batch.lightness
         with self.autocast:
@@ -261,6 +266,7 @@ class Trainer:
         report = None
         if self.processes.first:
             report = TrainingLog(self.folder, config.total_steps, config.log_every, config.tensorboard, self.quiet)
+        sheets = config.samples_every if kind_of(self.model) != "codes" else 0
         batches = prefetch(self.batch_at, self.step, config.total_steps, workers=2 if config.degrade.any else 1)
         try:
             while self.step < config.total_steps:
@@ -273,7 +279,7 @@ class Trainer:
                 if report:
                     group = self.optimizer.param_groups[0]
                     report.add(self.step, values, {"rate": group["lr"]}, len(batch) * self.processes.world, waited)
-                    if config.samples_every and self.step % config.samples_every == 0 and report.events:
+                    if sheets and self.step % sheets == 0 and report.events:
                         report.picture(self.step, self.samples())
                 if self.step % config.checkpoint_every == 0:
                     self.save()

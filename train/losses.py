@@ -10,6 +10,7 @@ from edgecolor.color.tokens import palette, rebalancing_weights
 from edgecolor.errors import ConfigError
 from edgecolor.models import kind_of
 from edgecolor.models.color_token_decode import warp
+from edgecolor.train.code_loss import Bits, check_code_losses
 from edgecolor.train.colorize import model_of_checkpoint
 from edgecolor.train.config import LossConfig
 from edgecolor.train.dataset import Batch
@@ -145,11 +146,14 @@ def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tenso
     """raises  ConfigError where a term does not go with the model; what is missing is named by the term's own error"""
     terms: list[tuple[str, float, nn.Module]] = []
     kind = kind_of(model)
+    check_code_losses([config.kind for config in configs], model)
     for i, config in enumerate(configs):
         if config.kind == "tokens" and kind != "tokens":
             raise ConfigError(f"losses[{i}]: tokens goes with models that predict tokens, and this one predicts ab")
         if config.kind == "tokens":
             term = Tokens(config, model.config.palette, prior)
+        elif config.kind in ("bits", "parallel_bits"):
+            term = Bits(parallel=config.kind == "parallel_bits")
         elif config.kind in ("l1", "l2"):
             term = Distance(config)
         elif config.kind in ("lpips", "mobilenet"):

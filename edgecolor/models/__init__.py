@@ -19,11 +19,14 @@ from collections.abc import Callable
 from torch import nn
 
 from edgecolor.errors import ConfigError
+from edgecolor.models.coltran import COLTRAN_STAGES
 from edgecolor.models.declare import kind_of, manifest_of
 from edgecolor.models.edge import Edge
 from edgecolor.models.small_cnn import SmallCnn, SmallRgbCnn
 
-__all__ = ["MODELS", "build_model", "kind_of", "manifest_of"]
+__all__ = ["MODELS", "PARTS", "build_model", "kind_of", "manifest_of"]
+
+PARTS = COLTRAN_STAGES  # of kind codes: trained by name as models are, but none of them colors a picture alone
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "edge": Edge,
@@ -35,8 +38,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 
 def build_model(name: str) -> nn.Module:
     """A freshly initialised model of that name. raises ConfigError, which suggests the nearest name"""
+    if name in PARTS:
+        return PARTS[name]()
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, 1)
+        near = difflib.get_close_matches(name, [*MODELS, *PARTS], 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(MODELS)}"
         raise ConfigError(f"unknown model {name!r}: {hint}")
     return MODELS[name]()

@@ -220,8 +220,9 @@ def test_a_clip_is_judged_by_its_steadiness_too(clip):
 def test_three_models_are_compared_on_clips_with_their_size_and_speed(clip, checkpoint, capsys, tmp_path):
     other = shutil.copy(checkpoint, tmp_path / "other.pt")
     models = ["gray", checkpoint, other]
+    small = ("--working-size", 64)  # the moving patterns are many frames
     sheet = tmp_path / "sheet.png"
-    code, out, err = run(capsys, "evaluate", "--compare", *models, clip, "--limit", 6, "--sheet", sheet)
+    code, out, err = run(capsys, "evaluate", "--compare", *models, clip, "--limit", 6, *small, "--sheet", sheet)
     assert code == 0 and "frames" in out and "warp error" in out and "CDC" in out and "seconds per frame" in out
     assert "other.pt" in out and "GFLOP" in out and "these are clips" in err
     figures = json.loads(out.strip().splitlines()[-1])["models"]
@@ -234,8 +235,8 @@ def test_three_models_are_compared_on_clips_with_their_size_and_speed(clip, chec
 
 
 def test_a_clip_comes_out_the_same_for_each_model_whatever_was_judged_before(clip, checkpoint):
-    alone = evaluate_models([str(checkpoint)], clip).figures[str(checkpoint)]
-    second = evaluate_models(["gray", str(checkpoint)], clip).figures[str(checkpoint)]
+    alone = evaluate_models([str(checkpoint)], clip, working_size=64).figures[str(checkpoint)]
+    second = evaluate_models(["gray", str(checkpoint)], clip, working_size=64).figures[str(checkpoint)]
     assert alone["warp_error_x1000"] == second["warp_error_x1000"] and alone["cdc"] == second["cdc"]
 
 

@@ -1,55 +1,165 @@
-"""Judge a model on clips: turn the frames gray, colorize them in order, and look at closeness and steadiness."""
+"""Judge a model on clips: colorize them as gray ones, and look at closeness, steadiness, bleeding and cost.
 
+What `edgecolor colorize` would write is judged: a Colorizer gets each file whole, with its look-ahead, and what it
+writes is decoded again. Anything else that gives colors is asked frame by frame.
+"""
+
+import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from edgecolor.colorize import colorize_video
 from edgecolor.errors import ConfigError, MediaError
+from edgecolor.pipeline import Colorizer
+from edgecolor.train.bleeding import Bleeding
 from edgecolor.train.clip_metrics import ColorDistributionConsistency, WarpError
-from edgecolor.train.clips import clip_files, frames_of
+from edgecolor.train.clips import clip_files, frames_of, seconds_of
 from edgecolor.train.colorize import Colors
 from edgecolor.train.evaluate import Evaluation, summarize, to_gray
-from edgecolor.train.metrics import picture_metrics
+from edgecolor.train.metrics import picture_metrics, rgb8_to_lab
+from edgecolor.train.moving_patterns import Ghosting, MovingPatterns
 
-PICTURE_EVERY = 8  # frames between those whose distance from the original is measured
+PICTURE_EVERY = 8  # frames between those whose distance from the original and bleeding are measured
+
+
+@dataclass
+class ColoredClip:
+    """A clip in color."""
+
+    frames: Iterator[np.ndarray]  # (H, W, 3) uint8 RGB each
+    cpu_seconds: float = 0.0  # it took on all cores, decoding and encoding included
+    seconds: float = 0.0  # it took
+
+
+def color_clip(colors: Colors, path: Path, folder: Path, limit: int | None = None) -> ColoredClip:
+    """Color a clip as if it were gray; `folder` holds what is written until the frames are read.
+
+    limit  the first so many frames
+    """
+    if not isinstance(colors, Colorizer):
+        return _color_frames(colors, ((to_gray(frame), seconds) for frame, seconds in frames_of(path, limit)))
+    from edgecolor.video import EncodeOptions
+
+    seconds = seconds_of(path)
+    duration = None
+    if limit is not None and limit < len(seconds):
+        duration = (seconds[limit - 1] + seconds[limit]) / 2
+    target = folder / "colored.mkv"
+    encode = EncodeOptions(codec="ffv1", drop_unsupported=True)
+    cpu = time.process_time()
+    report = colorize_video(path, target, colorizer=colors, encode=encode, duration=duration, overwrite=True)
+    cpu = time.process_time() - cpu
+    return ColoredClip((frame for frame, _ in frames_of(target, limit)), cpu, report.seconds)
+
+
+def _color_frames(colors: Colors, grays: Iterable[tuple[np.ndarray, float]]) -> ColoredClip:
+    colored = ColoredClip(iter(()))
+
+    def frames() -> Iterator[np.ndarray]:
+        for gray, seconds in grays:
+            cpu, since = time.process_time(), time.perf_counter()
+            ours = colors.frame(gray, seconds)
+            colored.cpu_seconds += time.process_time() - cpu
+            colored.seconds += time.perf_counter() - since
+            yield ours
+
+    colored.frames = frames()
+    return colored
+
+
+class ClipFigures:
+    """Takes a clip's frames, ours beside the original's, in order."""
+
+    def __init__(self):
+        self.rgb, self.rgb_original = ColorDistributionConsistency(), ColorDistributionConsistency()
+        self.chroma, self.chroma_original = (ColorDistributionConsistency(chroma_only=True) for _ in range(2))
+        self.warp = WarpError()
+        self.bleeding, self.bleeding_original = Bleeding(), Bleeding()
+        self.rows: list[dict[str, float]] = []
+        self.count = 0
+
+    def add(self, ours: np.ndarray, original: np.ndarray) -> None:
+        """Both (H, W, 3) uint8 RGB."""
+        gray = to_gray(original)
+        for cdc, frame in ((self.rgb, ours), (self.chroma, ours), (self.rgb_original, original),
+                           (self.chroma_original, original)):  # fmt: skip
+            cdc.add(frame)
+        self.warp.add(gray, ours, original)
+        if self.count % PICTURE_EVERY == 0:
+            self.rows.append(picture_metrics(ours, original))
+            self.bleeding.add(gray, rgb8_to_lab(ours)[..., 1:])
+            self.bleeding_original.add(gray, rgb8_to_lab(original)[..., 1:])
+        self.count += 1
+
+    def values(self) -> dict[str, float]:
+        """Every figure; raises MediaError before the first frame."""
+        if not self.rows:
+            raise MediaError("not one frame came: give a whole clip")
+        warp, warp_original = self.warp.values()
+        ab, ab_original = self.warp.ab_values()
+        return summarize(self.rows) | {
+            "cdc": self.rgb.value(),
+            "cdc_original": self.rgb_original.value(),
+            "cdc_chroma": self.chroma.value(),
+            "cdc_chroma_original": self.chroma_original.value(),
+            "warp_error_x1000": 1000 * warp,
+            "warp_error_x1000_original": 1000 * warp_original,
+            "warp_error_ab": ab,
+            "warp_error_ab_original": ab_original,
+            "bleeding_ab": self.bleeding.value(),
+            "bleeding_ab_original": self.bleeding_original.value(),
+            "bleeding_percent": self.bleeding.percent(),
+            "bleeding_percent_original": self.bleeding_original.percent(),
+        }
 
 
 def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple[dict[str, float], int, list]:
     """Figures of one clip, how many frames it has, and its first frame as a row of a contact sheet."""
-    steady, steady_original, warp = ColorDistributionConsistency(), ColorDistributionConsistency(), WarpError()
-    rows: list[dict[str, float]] = []
+    figures = ClipFigures()
     example: list = []
-    took: list[float] = []
-    count = 0
-    for original, seconds in frames_of(path, limit):
-        gray = to_gray(original)
-        since = time.perf_counter()
-        ours = colors.frame(gray, seconds)
-        took.append(time.perf_counter() - since)
-        steady.add(ours)
-        steady_original.add(original)
-        warp.add(gray, ours, original)
-        if count % PICTURE_EVERY == 0:
-            rows.append(picture_metrics(ours, original))
-        if not count:
-            example = [(path.name, gray, ours, original)]
-        count += 1
-    if not rows:
+    with tempfile.TemporaryDirectory() as folder:
+        colored = color_clip(colors, path, Path(folder), limit)
+        originals = frames_of(path, limit)
+        for original, _ in originals:
+            ours = next(colored.frames, None)
+            if ours is None:
+                raise MediaError(f"{path} decodes to more frames than were colored: it is damaged, give a whole clip")
+            if not figures.count:
+                example = [(path.name, to_gray(original), ours, original)]
+            figures.add(ours, original)
+    if not figures.count:
         raise MediaError(f"{path} holds no frame that decodes: give a whole clip")
-    ours_error, original_error = warp.values()
-    figures = summarize(rows) | {
-        "seconds_per_frame": float(np.median(took)),
-        "cdc": steady.value(),
-        "cdc_original": steady_original.value(),
-        "warp_error_x1000": 1000 * ours_error,
-        "warp_error_x1000_original": 1000 * original_error,
+    cost = {
+        "seconds_per_frame": colored.seconds / figures.count,
+        "cpu_ms_per_frame": 1000 * colored.cpu_seconds / figures.count,
     }
-    return figures, count, example
+    return figures.values() | cost, figures.count, example
+
+
+def ghosting(colors: Colors, clip: MovingPatterns | None = None) -> dict[str, float]:
+    """What a coloring leaves behind on the moving patterns, against the same without smoothing, frame by frame."""
+    clip = clip or MovingPatterns()
+    found = Ghosting(clip)
+    with tempfile.TemporaryDirectory() as folder:
+        path = clip.write(Path(folder) / "patterns.mkv")
+        if isinstance(colors, Colorizer):
+            alone = Colorizer(colors.net, replace(colors.config, half_life=0.0, network_rate=0.0))
+            unsmoothed = list(color_clip(alone, path, Path(folder)).frames)
+        else:
+            unsmoothed = [colors.image(gray) for gray, _ in clip]
+        smoothed = color_clip(colors, path, Path(folder)).frames
+        for index, pair in enumerate(zip(islice(smoothed, clip.frames), unsmoothed, strict=True)):
+            found.add(index, *pair)
+    return found.figures()
 
 
 def evaluate_clips(open_colors, data: str | Path, limit: int | None = None) -> Evaluation:
-    """Means over the clips of a folder, or of one file.
+    """Means over the clips of a folder, or of one file, and the ghosting on a clip of our own.
 
     open_colors  called for each clip: the state between frames starts anew
     limit        frames of each clip
@@ -58,7 +168,12 @@ def evaluate_clips(open_colors, data: str | Path, limit: int | None = None) -> E
     if not files:
         raise ConfigError(f"{data} holds no clip")
     judged = [evaluate_clip(open_colors(), path, limit) for path in files]
-    names = judged[0][0]
-    metrics = {name: float(np.mean([figures[name] for figures, _, _ in judged])) for name in names}
+    metrics = _means([figures for figures, _, _ in judged]) | ghosting(open_colors())
     examples = [row for _, _, rows in judged for row in rows]
     return Evaluation(metrics, sum(count for _, count, _ in judged), 0, examples=examples)
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Means over clips; those that do not know a figure (no strong edge, too few frames) do not count in it."""
+    known = {name: [row[name] for row in rows if not np.isnan(row[name])] for name in rows[0]}
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}

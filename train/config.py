@@ -10,7 +10,7 @@ from edgecolor.errors import ConfigError
 from edgecolor.train.config_build import build, nearest
 
 SOURCE_KINDS = ("shards", "folder", "stl10", "cifar10", "video")
-LOSS_KINDS = ("tokens", "l1", "l2", "lpips", "mobilenet", "temporal", "distill", "bits", "parallel_bits")
+LOSS_KINDS = ("tokens", "l1", "l2", "lpips", "mobilenet", "temporal", "distill", "branch", "bits", "parallel_bits")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

@@ -10,6 +10,7 @@ from edgecolor.color.tokens import palette, rebalancing_weights
 from edgecolor.errors import ConfigError
 from edgecolor.models import kind_of
 from edgecolor.models.color_token_decode import warp
+from edgecolor.models.ct2_luminance import MASKED_LOGIT
 from edgecolor.train.code_loss import Bits, check_code_losses
 from edgecolor.train.colorize import model_of_checkpoint
 from edgecolor.train.config import LossConfig
@@ -54,6 +55,13 @@ class Distance(nn.Module):
         if predicted.painted is not None:
             return self.measure(F.interpolate(predicted.painted, size=truth.shape[2:], mode="nearest"), truth)
         return self.measure(lab_to_rgb(batch.lightness, ab), truth)
+
+
+class Branch(nn.Module):
+    """Smooth L1 between the ab of a model's second branch and the true one, in units of 110."""
+
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        return F.smooth_l1_loss(predicted.branch / AB_UNIT, batch.ab / AB_UNIT)
 
 
 class Perceptual(nn.Module):
@@ -116,7 +124,9 @@ class Distill(nn.Module):
         t = self.temperature
         same = predicted.logits is not None and taught.logits is not None
         if same and predicted.logits.shape == taught.logits.shape:
-            ours, theirs = (p.logits / t for p in (predicted, taught))
+            # What the learner rules out cannot be learned: the teacher's share of it goes to the rest.
+            theirs = taught.logits.masked_fill(predicted.logits <= MASKED_LOGIT, MASKED_LOGIT)
+            ours, theirs = predicted.logits / t, theirs / t
             divergence = F.kl_div(ours.log_softmax(-1), theirs.log_softmax(-1), reduction="none", log_target=True)
             return divergence.sum(dim=-1).mean() * t**2  # gradients keep their size over temperatures
         ours, theirs = predicted.ab(), taught.ab().permute(0, 3, 1, 2)
@@ -152,6 +162,10 @@ def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tenso
             raise ConfigError(f"losses[{i}]: tokens goes with models that predict tokens, and this one predicts ab")
         if config.kind == "tokens":
             term = Tokens(config, model.config.palette, prior)
+        elif config.kind == "branch":
+            if not hasattr(model, "branch"):
+                raise ConfigError(f"losses[{i}]: branch goes with CT2, which predicts ab beside its tokens")
+            term = Branch()
         elif config.kind in ("bits", "parallel_bits"):
             term = Bits(parallel=config.kind == "parallel_bits")
         elif config.kind in ("l1", "l2"):

@@ -22,10 +22,18 @@ class Prediction:
     output   logits (N, h, w, Q) where centers are given, else ab (N, 2, h, w)
     centers  (Q, 2), ab units, or None for regression
     painted  (N, 3, h, w): the R'G'B' of a model that paints, lightness and all
+    branch   (N, 2, h, w), ab units: what a tokens model's second branch says, in training
     """
 
-    def __init__(self, output: Tensor | tuple, centers: Tensor | None, painted: Tensor | None = None):
+    def __init__(
+        self,
+        output: Tensor | tuple,
+        centers: Tensor | None,
+        painted: Tensor | None = None,
+        branch: Tensor | None = None,
+    ):
         self.painted = None if painted is None else painted.float()
+        self.branch = None if branch is None else branch.float().permute(0, 2, 3, 1)
         output = output[0] if isinstance(output, tuple) else output
         self.centers = centers
         self.logits = output.float() if centers is not None else None
@@ -53,10 +61,12 @@ def predictions_of(
     """What the model said of a batch; where it is paired, of its first half and of its second."""
     first, *rest = output if isinstance(output, tuple) else (output,)
     painted = rest[0] if getattr(model, "paints", False) else None
+    branch = rest[1] if len(rest) > 1 else None
+    parts = (first, painted, branch)
     if not paired:
-        return Prediction(first, centers, painted), None
-    halves = zip(first.chunk(2), painted.chunk(2) if painted is not None else (None, None), strict=True)
-    now, before = (Prediction(half, centers, paint) for half, paint in halves)
+        return Prediction(first, centers, painted, branch), None
+    halves = zip(*((None, None) if part is None else part.chunk(2) for part in parts), strict=True)
+    now, before = (Prediction(half, centers, *others) for half, *others in halves)
     return now, before
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgecolor.color.tokens import SOFT_NEIGHBOURS, SOFT_SIGMA, Palette
+from edgecolor.color.tokens import SOFT_NEIGHBOURS, SOFT_SIGMA, TINY, Palette
+from edgecolor.models.ct2_luminance import MASKED_LOGIT
 
 LOOKUP_STEP = 0.5  # ab units between entries of the table that replaces the nearest-neighbour search
 LOOKUP_LIMIT = 128.0
@@ -62,7 +63,11 @@ def lookup_table(palette: Palette, neighbours: int, sigma: float) -> tuple[Tenso
 
 
 class TokenLoss(nn.Module):
-    """Mean over cells of (rebalancing weight of the target) x (cross entropy)."""
+    """Mean over cells of (rebalancing weight of the target) x (cross entropy).
+
+    Where a network masks tokens that the cell's lightness cannot have, the target is spread over the others; cells of
+    which no token is left (their lightness was bent, or is not that of their mean color) count nothing.
+    """
 
     def __init__(
         self,
@@ -85,6 +90,9 @@ class TokenLoss(nn.Module):
         return self.index[entry].long(), self.weight[entry]
 
     def forward(self, logits: Tensor, ab: Tensor) -> Tensor:
+        logits = logits.float()
         index, weight = self.targets(ab)
+        weight = weight * (logits.detach().gather(-1, index) > MASKED_LOGIT)
+        weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(TINY)
         importance = (self.rebalancing[index] * weight).sum(dim=-1)
-        return (sparse_cross_entropy(logits.float(), index, weight) * importance).mean()
+        return (sparse_cross_entropy(logits, index, weight) * importance).mean()

@@ -5,13 +5,15 @@ here the query can run at a coarser `query_stride`, because 65,536 x 313 logits 
 resolution are most of its work.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from edgecolor.color.tokens import palette
-from edgecolor.errors import ConfigError
+from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.models.ct2_decoder import ColorTokenDecoder
 from edgecolor.models.ct2_encoder import VisionTransformer
 from edgecolor.models.ct2_luminance import MASKED_LOGIT, LuminanceSelect
@@ -79,6 +81,8 @@ class CT2(nn.Module):
     """lightness (N, 1, h0, w0), L*, sides multiples of 16 -> logits (N, h, w, Q), features (N, h, w, C), and in
     training the ab of the regression branch (N, 2, h, w), ab units; h = h0 / query_stride. Logits of tokens that no
     color of the cell's lightness has are MASKED_LOGIT.
+
+    raises  ShapeError where the patches do not divide the sides
     """
 
     def __init__(self, config: CT2Config | None = None):
@@ -105,6 +109,9 @@ class CT2(nn.Module):
 
     def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
         config = self.config
+        h0, w0 = lightness.shape[2:]
+        if h0 % config.patch or w0 % config.patch:
+            raise ShapeError(f"CT2 cuts pictures into patches of {config.patch}, which do not divide {h0} x {w0}")
         present = self.luminance.present(lightness, config.query_stride)
         in_patch = nn.functional.max_pool2d(present, config.patch // config.query_stride)
         patches = self.encoder((lightness - 50) / 100)
@@ -115,3 +122,11 @@ class CT2(nn.Module):
         logits = self.logit_norm(likeness) + self.token_bias
         logits = logits.masked_fill(~self.luminance(present), MASKED_LOGIT)
         return (logits, cells, AB_LIMIT * self.branch(patches)) if self.training else (logits, cells)
+
+
+# NAME-full queries every pixel, as the paper does: the same encoder, two more steps of upsampling, 16 times the logits.
+CT2_MODELS: dict[str, Callable[[], nn.Module]] = {
+    name + suffix: partial(CT2, replace(config, query_stride=stride))
+    for name, config in SIZES.items()
+    for suffix, stride in (("", config.query_stride), ("-full", 1))
+}

@@ -20,6 +20,7 @@ from torch import nn
 
 from edgecolor.errors import ConfigError
 from edgecolor.models.coltran import COLTRAN_STAGES
+from edgecolor.models.ct2 import CT2_MODELS
 from edgecolor.models.declare import kind_of, manifest_of
 from edgecolor.models.edge import Edge
 from edgecolor.models.small_cnn import SmallCnn, SmallRgbCnn
@@ -33,6 +34,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "basic-lab": SmallCnn,
     "basic-rgb": SmallRgbCnn,
     "lpips-cnn": SmallCnn,
+    **CT2_MODELS,
 }
 
 

@@ -26,6 +26,8 @@ class Manifest:
     multiple: int = 32  # the sides of the working size are multiples of it
     working_size: int = 256  # short side in pixels unless told otherwise
     temperature: float = ANNEALED_MEAN_T  # default of the annealed mean
+    temperature_source: str = ""  # where that default comes from, where it is not ours to choose, and by what evidence
+    hints: bool = False  # regression: the network also takes hints (N, 3, h0, w0), see Backend.hint
     saturation: float = 1.0  # default factor on ab
     prior_shift: float = 0.0  # share of log(rebalancing weights) that export added to the token bias
     prior_uniform: float = 0.5  # lambda of those weights
@@ -53,6 +55,8 @@ class Manifest:
             refuse(f"kind = {self.kind!r}, not one of {', '.join(KINDS)}")
         if self.palette not in (PALETTES if self.kind == "tokens" else ("",)):
             refuse(f"palette = {self.palette!r} for kind {self.kind}")
+        if self.hints and self.kind == "tokens":
+            refuse("hints = true, which is for networks without tokens")
         if self.stride < 1 or self.multiple < 1 or self.multiple % self.stride:
             refuse(f"stride = {self.stride} and multiple = {self.multiple}, which do not fit each other")
         if self.working_size < self.multiple:

@@ -51,8 +51,8 @@ class AbAlone(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, lightness: Tensor) -> Tensor:
-        return ab_of(self.model(lightness))
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        return ab_of(self.model(lightness) if hints is None else self.model(lightness, hints))
 
 
 def ab_of(output: Tensor | tuple) -> Tensor:
@@ -61,13 +61,21 @@ def ab_of(output: Tensor | tuple) -> Tensor:
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
-    """A copy of the model in which each BatchNorm2d that follows a Conv2d in a Sequential is folded into it."""
+    """A copy of the model in which each BatchNorm2d is folded into the Conv2d that it follows: the one before it in a
+    Sequential, or conv1 for bn1 and so on, as torchvision names them.
+    """
     model = copy.deepcopy(model).eval()
     for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
         for i, (conv, norm) in enumerate(zip(list(block), list(block)[1:], strict=False)):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 block[i] = nn.utils.fusion.fuse_conv_bn_eval(conv, norm)
                 block[i + 1] = nn.Identity()
+    for module in list(model.modules()):
+        for name, norm in list(module.named_children()):
+            conv = getattr(module, f"conv{name[2:]}", None) if name.startswith("bn") else None
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, f"conv{name[2:]}", nn.utils.fusion.fuse_conv_bn_eval(conv, norm))
+                setattr(module, name, nn.Identity())
     return model.requires_grad_(False)
 
 
@@ -119,6 +127,9 @@ def trace(model: nn.Module, manifest: Manifest) -> ModelProto:
         }
         whole, outputs = WithDecode(model, centers), OUTPUTS
     else:
+        if manifest.hints:
+            shape = {0: batch, 2: side * rows, 3: side * columns}
+            inputs["hints"] = (torch.zeros(n, 3, y * side, x * side), shape)
         whole, outputs = AbAlone(model), ("ab",)
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -137,7 +148,7 @@ def trace(model: nn.Module, manifest: Manifest) -> ModelProto:
 
 def name_dims(model: ModelProto) -> None:
     """Call the dynamic sides h0, w0 (pixels) and h, w (cells) instead of the tracer's formulas."""
-    names = {"lightness": {2: "h0", 3: "w0"}, "ab": {2: "h", 3: "w"}}
+    names = {"lightness": {2: "h0", 3: "w0"}, "hints": {2: "h0", 3: "w0"}, "ab": {2: "h", 3: "w"}}
     names |= {name: {1: "h", 2: "w"} for name in ("prev_probs", "motion", "keep", "probs", "logits", "features")}
     for info in (*model.graph.input, *model.graph.output):
         for axis, name in names.get(info.name, {}).items():
@@ -220,9 +231,13 @@ def check_ab_parity(proto: ModelProto, model: nn.Module, manifest: Manifest) -> 
     rng, run, worst = np.random.default_rng(0), session(proto), 0.0
     for n, rows, columns in ((1, 3, 5), (2, 4, 2)):
         shape = (n, 1, rows * manifest.multiple, columns * manifest.multiple)
-        lightness = rng.random(shape, dtype=np.float32) * 100
-        (ab,) = run.run(["ab"], {"lightness": lightness})
-        expected = ab_of(model(torch.from_numpy(lightness))).numpy()
+        inputs = {"lightness": rng.random(shape, dtype=np.float32) * 100}
+        if manifest.hints:
+            given = (rng.random(shape, dtype=np.float32) < 0.2).astype(np.float32)
+            colors = rng.normal(0, 40, (n, 2, *shape[2:])).astype(np.float32)
+            inputs["hints"] = np.concatenate([colors * given, given], axis=1)
+        (ab,) = run.run(["ab"], inputs)
+        expected = ab_of(model(*map(torch.from_numpy, inputs.values()))).numpy()
         worst = max(worst, float(np.abs(ab - expected).max() / max(1.0, np.abs(expected).max())))
     if not worst <= AB_LIMIT:
         raise ModelError(f"the exported {manifest.name} is {worst:.2g} off in ab, more than {AB_LIMIT}")

@@ -21,6 +21,7 @@ from edgecolor.train.dataset import Batch, Photographs, prefetch
 from edgecolor.train.degrade import Degrade
 from edgecolor.train.device_data import DeviceCrops
 from edgecolor.train.distributed import join_processes
+from edgecolor.train.hints import inputs_of
 from edgecolor.train.losses import build_losses
 from edgecolor.train.optim import WeightEma, build_optimizer, load_optimizer, rate_at
 from edgecolor.train.prediction import Prediction, centers_of, predictions_of
@@ -191,9 +192,8 @@ class Trainer:
             with self.autocast:
                 return self.net(*code_inputs(batch)), None
         paired = batch.previous is not None
-        lightness = torch.cat([batch.lightness, batch.previous]) if paired else batch.lightness
         with self.autocast:
-            output = self.net(lightness.contiguous(memory_format=torch.channels_last))
+            output = self.net(*inputs_of(batch, self.model))
         return predictions_of(output, self.model, self.centers, paired)
 
     def backward(self, batch: Batch) -> dict[str, float]:

@@ -40,6 +40,13 @@ class Backend(Protocol):
         raises       ShapeError, ConfigError
         """
 
+    def hint(self, hints: Array | None) -> None:
+        """Colors that the network is to take up from the next step on, for models whose manifest says hints.
+
+        hints   (N, 3, h0, w0) float32: a and b in ab units, and 1 where they are given; zeros elsewhere. None: no more
+        raises  ModelError where the model takes none, ShapeError
+        """
+
     def logits(self, lightness: Array) -> tuple[Array, Array]:
         """logits (N, h, w, Q) and features (N, h, w, C), float32; the state stays.
 
@@ -79,6 +86,12 @@ def need_tokens(manifest: Manifest) -> None:
         )
 
 
+def need_hints(manifest: Manifest) -> None:
+    """raises ModelError where the network takes none"""
+    if not manifest.hints:
+        raise ModelError(f"{manifest.name} takes no colors by hint(): take siggraph17, or edit a tokens model's logits")
+
+
 class Grid:
     """The sizes that start() fixed; turns the arguments of step and decode into checked arrays."""
 
@@ -87,6 +100,7 @@ class Grid:
         if batch < 1 or h0 < multiple or w0 < multiple or h0 % multiple or w0 % multiple:
             raise ShapeError(f"{batch} x {h0} x {w0} (N, h0, w0) will not do: sides must be multiples of {multiple}")
         self.lightness = (batch, 1, h0, w0)
+        self.hints = (batch, 3, h0, w0)
         self.keep = (batch, h0 // stride, w0 // stride)
         self.motion = (*self.keep, 2)
         self.probs = (*self.keep, tokens)

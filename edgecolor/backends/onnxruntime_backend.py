@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecolor.backends.base import DECODE, Array, Grid, centers_of, check_network, need_tokens, started
+from edgecolor.backends.base import DECODE, Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.files import WEIGHTS, read_manifest
 from edgecolor.errors import MissingDependencyError, ModelError
 from edgecolor.stages.blend_ab import blend_ab
@@ -62,7 +62,7 @@ class OnnxRuntimeBackend:
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
         if self.manifest.kind != "tokens":
-            self.ab = np.zeros(grid.ab, np.float32)
+            self.ab, self.hints = np.zeros(grid.ab, np.float32), np.zeros(grid.hints, np.float32)
             return
         # The op reads one while it writes the other: they are swapped, never the same.
         self.state = self.to_device(np.zeros(grid.probs, np.float32))
@@ -82,9 +82,15 @@ class OnnxRuntimeBackend:
         grid = started(self.grid)
         keep = grid.checked_keep(keep)
         motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
-        (ab,) = self.session.run(["ab"], {"lightness": lightness})
+        inputs = {"lightness": lightness} | ({"hints": self.hints} if self.manifest.hints else {})
+        (ab,) = self.session.run(["ab"], inputs)
         self.ab = blend_ab(ab, self.ab, motion, keep)
         return self.ab.copy()
+
+    def hint(self, hints: Array | None) -> None:
+        need_hints(self.manifest)
+        grid = started(self.grid)
+        self.hints = np.zeros(grid.hints, np.float32) if hints is None else grid.checked("hints", hints)
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_tokens, started
+from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.files import read_manifest
 from edgecolor.errors import MissingDependencyError, ModelError
 from edgecolor.stages.blend_ab import blend_ab
@@ -54,13 +54,20 @@ class TorchBackend:
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
         self.ab = np.zeros(self.grid.ab, np.float32)  # the state of a model without tokens
+        self.hints = None
         self.state = self.torch.zeros(self.grid.probs, device=self.device)
         self.still = self.torch.zeros(self.grid.motion, device=self.device)
 
     def forward(self, lightness: Array):
         lightness = started(self.grid).checked("lightness", lightness)
         with self.torch.inference_mode():
-            return self.model(self.to_device(lightness))
+            hints = () if self.hints is None else (self.hints,)
+            return self.model(self.to_device(lightness), *hints)
+
+    def hint(self, hints: Array | None) -> None:
+        need_hints(self.manifest)
+        grid = started(self.grid)
+        self.hints = None if hints is None else self.to_device(grid.checked("hints", hints))
 
     def advance(self, logits, keep, motion, temperature) -> Array:
         grid = started(self.grid)

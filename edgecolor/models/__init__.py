@@ -10,6 +10,7 @@ token_bias      tokens, if it has one: a (Q,) parameter added to all logits, whi
 forward         lightness (N, 1, h0, w0), L* in [0, 100], to
                 tokens: logits (N, h, w, Q), tokens last, and features (N, h, w, C);
                 regression: ab (N, 2, h, w), ab units, alone or first of a tuple
+takes_hints     true where forward takes hints too: (N, 3, h0, w0), a, b and 1 where a color is given, or None
 paints          true where the second of that tuple is R'G'B' (N, 3, h, w), which losses in RGB then judge
 """
 
@@ -23,7 +24,9 @@ from edgecolor.models.coltran import COLTRAN_STAGES
 from edgecolor.models.ct2 import CT2_MODELS
 from edgecolor.models.declare import kind_of, manifest_of
 from edgecolor.models.edge import Edge
+from edgecolor.models.siggraph17 import Siggraph17
 from edgecolor.models.small_cnn import SmallCnn, SmallRgbCnn
+from edgecolor.models.zhang16 import Colorful, Eccv16
 
 __all__ = ["MODELS", "PARTS", "build_model", "kind_of", "manifest_of"]
 
@@ -35,6 +38,9 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "basic-rgb": SmallRgbCnn,
     "lpips-cnn": SmallCnn,
     **CT2_MODELS,
+    "eccv16": Eccv16,
+    "colorful": Colorful,
+    "siggraph17": Siggraph17,
 }
 
 

@@ -24,4 +24,5 @@ def manifest_of(name: str, model: nn.Module, **fields) -> Manifest:
     if kind == "codes":
         raise ModelError(f"{name} is a part of ColTran and colors nothing alone: join the parts by edgecolor coltran")
     palette = model.config.palette if kind == "tokens" else ""
-    return Manifest(name, kind, palette, stride=model.stride, multiple=model.multiple, **fields)
+    hints = getattr(model, "takes_hints", False)
+    return Manifest(name, kind, palette, stride=model.stride, multiple=model.multiple, hints=hints, **fields)

@@ -23,7 +23,7 @@ LEVELS = {
             ("models", "kernels", "plugins"),
             ("smoothing",),
             ("pipeline", "video", "backends", "images", "compare", "overlap"),
-            ("colorize",),
+            ("colorize", "coltran"),
             ("train", "export"),
             ("cli",),
         )

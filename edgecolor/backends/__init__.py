@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgecolor.backends.base import Backend
+from edgecolor.backends.coltran_backend import ColTranBackend, coltran_facts
 from edgecolor.backends.files import find_model, read_manifest, shipped_models
 from edgecolor.backends.onnxruntime_backend import OnnxRuntimeBackend
 from edgecolor.backends.torch_backend import TorchBackend
@@ -40,4 +41,6 @@ def open_backend(model: str | Path | None = None, name: str = "auto", threads: i
         if not sibling.is_file():
             raise ModelError(f"the {name} backend reads {READS[name]} files, and there is no {sibling}: export it")
         path = sibling
+    if name == "torch" and coltran_facts(path) is not None:
+        return ColTranBackend(path, threads)
     return BACKENDS[name](path, threads)

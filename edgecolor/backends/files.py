@@ -122,10 +122,14 @@ def find_model(model: str | Path, suffix: str = ".onnx") -> Path:
     if path.suffix or len(path.parts) > 1:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ModelError(f"the model file {path} {what}: give an {' or '.join(SUFFIXES)} file or a name")
-    shipped = WEIGHTS / f"{model}{suffix}"
-    if shipped.is_file():
-        return shipped
+    for kind in (suffix, ".safetensors"):  # a few models have no .onnx
+        shipped = WEIGHTS / f"{model}{kind}"
+        if shipped.is_file():
+            return shipped
     names = [candidate.stem for candidate in shipped_models()]
     near = difflib.get_close_matches(str(model), names, 1)
+    if str(model).startswith("coltran"):
+        what = f"no weights of {model} are installed"
+        raise ModelError(f"{what}: train its three stages, join them by edgecolor coltran join, and give that file")
     hint = f"did you mean {near[0]}?" if near else f"installed: {', '.join(names) or 'none'}; or give a file's path"
     raise ModelError(f"no model is called {model!r}: {hint}")

@@ -80,4 +80,5 @@ def enlarge_rgb(rgb: Tensor, side: int) -> Tensor:
 def check_side(picture: Tensor, side: int, what: str) -> None:
     """raises ShapeError unless a picture (N, H, W, ...) has the side that a stage was made for"""
     if picture.ndim < 3 or tuple(picture.shape[1:3]) != (side, side):
-        raise ShapeError(f"{what} must be (N, {side}, {side}, ...) for this ColTran, got {tuple(picture.shape)}")
+        wanted = f"(N, {side}, {side}) for this ColTran, which is trained with crops of {side}"
+        raise ShapeError(f"{what} must be {wanted}, got {tuple(picture.shape)}")

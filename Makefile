@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RTX := tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 CONSTRAINTS := tests/constraints/$(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt
 
-.PHONY: setup test lint gpu-check demo clean
+.PHONY: setup test lint gpu-check rtx-check demo clean
 
 setup: $(VENV)/.installed
 
@@ -25,6 +26,15 @@ test: lint
 # Needs no setup: it uses the PyTorch with CUDA that PYTHON has.
 gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py
+
+# The parser and builder of TensorRT-RTX run without a GPU. 100 MB, so in an environment of their own.
+rtx-check: setup $(VENV)-rtx/.installed
+	EDGECOLOR_RTX_PYTHON=$(CURDIR)/$(VENV)-rtx/bin/python $(BIN)/python -m pytest -m rtx
+
+$(VENV)-rtx/.installed: Makefile
+	$(PYTHON) -m venv $(VENV)-rtx
+	$(VENV)-rtx/bin/python -m pip install -q --disable-pip-version-check numpy $(RTX)
+	@touch $@
 
 demo: setup
 	$(BIN)/python benchmarks/demo.py demo

@@ -1,0 +1,114 @@
+"""TensorRT-RTX's real parser and builder, which need no GPU, on every model that is shipped; see docs/tensorrt.md."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_on_cpu import build_plugin_for_cpu
+
+onnx = pytest.importorskip("onnx")
+
+from edgecolor.backends.files import WEIGHTS, read_manifest, shipped_models  # noqa: E402
+from edgecolor.errors import EdgeColorError  # noqa: E402
+from edgecolor.export.decode_path import keep_outputs, rewrite  # noqa: E402
+from edgecolor.export.frames import inputs_of  # noqa: E402
+from edgecolor.export.half import fold_casts, to_half  # noqa: E402
+from edgecolor.export.int8 import quantizable, to_int8  # noqa: E402
+from edgecolor.plugins import find_library  # noqa: E402
+
+SCRIPT = Path(__file__).with_name("tensorrt_rtx_build.py")
+here = any(importlib.util.find_spec(name) for name in ("tensorrt_rtx", "tensorrt_rtx_bindings"))
+PYTHON = os.environ.get("EDGECOLOR_RTX_PYTHON") or (sys.executable if here else "")
+TOKEN_MODELS = [path for path in shipped_models() if read_manifest(path).kind == "tokens"]
+
+pytestmark = [
+    pytest.mark.rtx,
+    pytest.mark.skipif(
+        not PYTHON, reason="needs TensorRT-RTX: make rtx-check installs it in an environment of its own"
+    ),
+]
+
+
+def call(*arguments):
+    environment = {**os.environ, "PYTHONPATH": ""}
+    return subprocess.run([PYTHON, SCRIPT, *map(str, arguments)], capture_output=True, text=True, env=environment)
+
+
+def shapes_of(manifest, tokens=313):
+    shapes = {}
+    for n, h0, w0 in ((1, 64, 64), (1, 96, 128), (2, 128, 192)):
+        feed = inputs_of(np.zeros((n, 1, h0, w0), np.float32), manifest)
+        feed["logits"], feed["centers"] = feed["prev_probs"], np.zeros((tokens, 2))
+        for name, array in feed.items():
+            shapes.setdefault(name, []).append(array.shape)
+    return shapes
+
+
+def calibration(manifest):
+    return [inputs_of(np.random.default_rng(0).uniform(0, 100, (1, 1, 64, 64)).astype(np.float32), manifest)]
+
+
+def at_precision(model, manifest, precision):
+    if precision == "int8":
+        folded = onnx.ModelProto()
+        folded.CopyFrom(model)
+        fold_casts(folded)
+        order = [node.name for node in quantizable(folded)]
+        return to_int8(model, lambda: calibration(manifest), limit=1e9, order=order)[0]
+    return to_half(model) if precision == "fp16" else model
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("path", TOKEN_MODELS, ids=lambda path: path.stem)
+def test_every_token_model_is_parsed_and_built_by_the_native_path(path, precision, tmp_path):
+    manifest = read_manifest(path)
+    model = at_precision(onnx.load(path), manifest, precision)
+    keep_outputs(model, ("ab", "probs"))
+    onnx.save(rewrite(model, "native"), tmp_path / "model.onnx")
+    (tmp_path / "shapes.json").write_text(json.dumps(shapes_of(manifest)))
+    done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    state = "DataType.HALF" if precision == "fp16" else "DataType.FLOAT"
+    assert found["bytes"] > 100_000
+    assert found["tensors"]["probs"] == [[-1, -1, -1, 313], state] == found["tensors"]["prev_probs"]
+    assert found["tensors"]["ab"] == [[-1, 2, -1, -1], "DataType.FLOAT"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_op_alone_is_parsed_and_built_by_the_native_path(precision, tmp_path):
+    manifest = read_manifest(WEIGHTS / "decode.onnx")
+    model = onnx.load(WEIGHTS / "decode.onnx")
+    onnx.save(rewrite(to_half(model) if precision == "fp16" else model, "native"), tmp_path / "model.onnx")
+    (tmp_path / "shapes.json").write_text(json.dumps(shapes_of(manifest)))
+    done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["bytes"] > 10_000, done.stderr
+
+
+@pytest.fixture(scope="module")
+def library():
+    try:
+        return find_library() if os.environ.get("EDGECOLOR_PLUGINS") else build_plugin_for_cpu()
+    except EdgeColorError as error:
+        pytest.skip(str(error))
+
+
+def test_the_parser_finds_the_plugin_and_hands_it_the_fields_of_the_node(library, tmp_path):
+    """TensorRT-RTX looks the creator up and calls it, and ends the process only then: it has no layer for a plugin."""
+    onnx.save(rewrite(onnx.load(WEIGHTS / "edge.onnx"), "plugin"), tmp_path / "model.onnx")
+    done = call("dispatch", tmp_path / "model.onnx", library)
+    said = done.stdout + done.stderr
+    assert "Successfully created plugin: ColorTokenDecode" in said, said[-2000:]
+    assert done.returncode < 0  # by a signal, where a plugin that is missing is a parser's error
+
+
+def test_a_missing_plugin_is_a_parsers_error_and_no_other_path_is_taken(tmp_path):
+    onnx.save(rewrite(onnx.load(WEIGHTS / "edge.onnx"), "plugin"), tmp_path / "model.onnx")
+    (tmp_path / "shapes.json").write_text("{}")
+    done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")
+    assert done.returncode == 1 and "not parsed" in done.stderr and "Plugin not found" in done.stderr

@@ -104,8 +104,8 @@ __host__ __device__ __forceinline__ float lightnessOf(float const* lightnessOfCo
     return mix(lightnessOfCode[at.low], lightnessOfCode[at.high], at.part);
 }
 
-//! Gain of a and of b over the guide, before its own smoothing: covariance by variance in 3 x 3 cells.
-__host__ __device__ __forceinline__ float2 roughGain(
+//! Gain of a and of b over the guide: covariance by variance in 3 x 3 cells.
+__host__ __device__ __forceinline__ float2 gainOf(
     float const* guide, EdgecolorChroma const& job, int rows, int columns, Cell at) {
     float g = 0.f, gg = 0.f, a = 0.f, b = 0.f, ga = 0.f, gb = 0.f;
     for (int i = -1; i <= 1; ++i) {
@@ -131,15 +131,7 @@ __host__ __device__ __forceinline__ float2 roughGain(
 //! Gain and offset of a, then of b, at one cell; gains count per luma code.
 __host__ __device__ __forceinline__ float4 fitCell(
     float const* guide, EdgecolorChroma const& job, int rows, int columns, Cell at) {
-    float2 gain = make_float2(0.f, 0.f);
-    for (int i = -1; i <= 1; ++i) {
-        for (int j = -1; j <= 1; ++j) {
-            Cell const cell{clampIndex(at.y + i, rows), clampIndex(at.x + j, columns)};
-            float2 const rough = roughGain(guide, job, rows, columns, cell);
-            gain.x += rough.x / 9.f;
-            gain.y += rough.y / 9.f;
-        }
-    }
+    float2 const gain = gainOf(guide, job, rows, columns, at);
     Cell const up = toUpright(at, job.luma.rotation, rows, columns);
     int const index = up.y * job.grid_width + up.x;
     float const here = guide[at.y * columns + at.x];

@@ -1,10 +1,11 @@
 """ab of the token grid -> ab at the chroma planes' size, with its edges taken from the luma.
 
-Within a window of 3 x 3 cells ab is modelled as gain x luma + offset; the two vary smoothly, so they can be enlarged
-linearly, and the full-size luma brings the edges back. Source: He, Sun, "Fast Guided Filter", arXiv 1505.00996. One
-thing is different: the offset of each cell is set so that the model gives that cell's own ab, instead of a mean over
-windows. The filter then only adds detail to what the network said. With the true ab of photographs as input the error
-is 5 to 10 % below that of linear interpolation this way, and 25 to 50 % above it with the mean.
+Within a window of 3 x 3 cells ab is modelled as gain x luma + offset; the two are enlarged linearly, and the full-size
+luma brings the edges back. Source: He, Sun, "Fast Guided Filter", arXiv 1505.00996. Two things are different. The
+offset of each cell is set so that the model gives that cell's own ab, instead of a mean over windows: the filter then
+only adds detail to what the network said. With the true ab of photographs as input the error is 5 to 10 % below that
+of linear interpolation this way, and 25 to 50 % above it with the mean. And the gains are not averaged over windows
+either: color bleeds over edges by a seventh to a half less without, at the same error.
 """
 
 import cv2
@@ -19,7 +20,7 @@ from edgecolor.stages.check import check_luma, check_rotation
 WINDOW = 3  # cells; wider ones mix colors of different things
 # The contrast of luma, as a fraction of black to white, above which its edges count as edges of color. Half of it lets
 # texture through into the color, twice of it makes edges as soft as plain interpolation does.
-EDGE_CONTRAST = 0.06
+EDGE_CONTRAST = 0.07
 
 
 def fit_ab_to_luma(ab: np.ndarray, guide: np.ndarray, edge_contrast: float = EDGE_CONTRAST):
@@ -34,7 +35,7 @@ def fit_ab_to_luma(ab: np.ndarray, guide: np.ndarray, edge_contrast: float = EDG
     gain = np.empty_like(ab)
     for plane in range(2):
         covariance = _window_mean(ab[plane] * guide) - _window_mean(ab[plane]) * guide_mean
-        gain[plane] = _window_mean(covariance / (np.maximum(variance, 0) + edge_contrast**2))
+        gain[plane] = covariance / (np.maximum(variance, 0) + edge_contrast**2)
     return gain, ab - gain * guide
 
 

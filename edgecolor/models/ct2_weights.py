@@ -11,19 +11,21 @@ from torch import Tensor, cat
 
 from edgecolor.errors import ModelError
 
-TIMM_MARK, HUGGING_FACE_MARK = "blocks.0.attn.qkv.weight", "encoder.layer.0.attention.attention.query.weight"
 UNUSED = re.compile(r"(head|fc_norm|pre_logits|pooler|classifier|head_dist)\.")  # what classifies, after the patches
-HUGGING_FACE = (
+HUGGING_FACE = (  # as files name them, then as transformers 5 does in memory
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "stem."),
     (r"^layernorm\.", "norm."),
-    (r"^encoder\.layer\.(\d+)\.layernorm_before\.", r"blocks.\1.norm1."),
-    (r"^encoder\.layer\.(\d+)\.layernorm_after\.", r"blocks.\1.norm2."),
+    (r"^(?:encoder\.layer|layers)\.(\d+)\.layernorm_before\.", r"blocks.\1.norm1."),
+    (r"^(?:encoder\.layer|layers)\.(\d+)\.layernorm_after\.", r"blocks.\1.norm2."),
+    (r"^encoder\.layer\.(\d+)\.attention\.attention\.(q|k|v)(?:uery|ey|alue)\.", r"blocks.\1.attn.\2."),
     (r"^encoder\.layer\.(\d+)\.attention\.output\.dense\.", r"blocks.\1.attn.proj."),
-    (r"^encoder\.layer\.(\d+)\.attention\.attention\.(query|key|value)\.", r"blocks.\1.attn.\2."),
     (r"^encoder\.layer\.(\d+)\.intermediate\.dense\.", r"blocks.\1.mlp.fc1."),
     (r"^encoder\.layer\.(\d+)\.output\.dense\.", r"blocks.\1.mlp.fc2."),
+    (r"^layers\.(\d+)\.attention\.(q|k|v)_proj\.", r"blocks.\1.attn.\2."),
+    (r"^layers\.(\d+)\.attention\.o_proj\.", r"blocks.\1.attn.proj."),
+    (r"^layers\.(\d+)\.mlp\.", r"blocks.\1.mlp."),
 )
 
 
@@ -38,10 +40,10 @@ def from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for pattern, replacement in HUGGING_FACE:
             name = re.sub(pattern, replacement, name)
         own[name] = value
-    for name in [name for name in own if ".attn.query." in name]:
-        parts = [name.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
+    for name in [name for name in own if ".attn.q." in name]:
+        parts = [name.replace(".q.", f".{part}.") for part in "qkv"]
         if all(part in own for part in parts):
-            own[name.replace(".query.", ".qkv.")] = cat([own.pop(part) for part in parts])
+            own[name.replace(".q.", ".qkv.")] = cat([own.pop(part) for part in parts])
     return own
 
 
@@ -65,12 +67,12 @@ def vit_weights(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, T
     raises  ModelError where they are no ViT's, of another size, or not complete
     """
     state = {name.removeprefix("vit."): value.float() for name, value in state.items()}
-    if TIMM_MARK in state:
+    if "patch_embed.proj.weight" in state:
         found = from_timm(state)
-    elif HUGGING_FACE_MARK in state:
+    elif "embeddings.patch_embeddings.projection.weight" in state:
         found = from_hugging_face(state)
     else:
-        raise ModelError(f"these are no ViT's weights: they hold neither {TIMM_MARK} nor {HUGGING_FACE_MARK}")
+        raise ModelError("these are no ViT's weights, neither as timm nor as Hugging Face names them: give others")
     found = {name: value for name, value in found.items() if not UNUSED.match(name)}
     if "pos_embed" in found:
         found["pos_embed"] = resized_positions(found["pos_embed"], own["pos_embed"])

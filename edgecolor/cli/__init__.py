@@ -7,7 +7,18 @@ import typer
 
 from edgecolor.errors import EdgeColorError
 
-COMMANDS = ("colorize", "models", "doctor", "export", "build_plugins", "train", "fit_tokens", "evaluate", "coltran", "import_weights")
+COMMANDS = (
+    "colorize",
+    "models",
+    "doctor",
+    "export",
+    "build_plugins",
+    "train",
+    "fit_tokens",
+    "evaluate",
+    "coltran",
+    "import_weights",
+)
 
 app = typer.Typer(
     name="edgecolor",

@@ -128,8 +128,7 @@ def find_model(model: str | Path, suffix: str = ".onnx") -> Path:
             return shipped
     names = [candidate.stem for candidate in shipped_models()]
     near = difflib.get_close_matches(str(model), names, 1)
-    if str(model).startswith("coltran"):
-        what = f"no weights of {model} are installed"
-        raise ModelError(f"{what}: train its three stages, join them by edgecolor coltran join, and give that file")
     hint = f"did you mean {near[0]}?" if near else f"installed: {', '.join(names) or 'none'}; or give a file's path"
+    if str(model).startswith("coltran"):
+        hint = f"train its three stages and join them by edgecolor coltran join; {hint}"
     raise ModelError(f"no model is called {model!r}: {hint}")

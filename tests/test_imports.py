@@ -20,7 +20,7 @@ LEVELS = {
             ("frames", "config", "errors"),
             ("color",),
             ("stages", "motion", "manifest"),
-            ("models", "kernels", "plugins"),
+            ("models", "kernels", "plugins", "engines", "gpu"),
             ("smoothing",),
             ("pipeline", "video", "backends", "images", "compare", "overlap"),
             ("colorize", "coltran"),

@@ -67,7 +67,7 @@ def upsampler(widths: list[int]) -> nn.Sequential:
     """From widths[0] channels, doubled in size once for each width after it."""
     layers: list[nn.Module] = []
     for before, after in zip(widths, widths[1:], strict=False):
-        layers += [nn.Conv2d(before, before, 3, padding=1), nn.BatchNorm2d(before), nn.ReLU()]
+        layers += [nn.Conv2d(before, before, 3, padding=1, bias=False), nn.BatchNorm2d(before), nn.ReLU()]
         layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -7,7 +7,7 @@ authors' PyTorch weights, so that they can be imported.
 import torch
 from torch import Tensor, nn
 
-from edgecolor.models.zhang16 import block
+from edgecolor.models.zhang16 import block, for_relu
 
 AB_UNIT = 110.0
 CLASSES = 529  # bins of the authors' classification loss: the whole 23 x 23 grid
@@ -24,7 +24,7 @@ def across(in_chs: int, out_chs: int) -> nn.Sequential:
 def after_sum(chs: int, convs: int) -> nn.Sequential:
     """What follows the sum of a map from below and one from across."""
     pairs = [layer for _ in range(convs) for layer in (nn.Conv2d(chs, chs, 3, padding=1), nn.ReLU())]
-    return nn.Sequential(nn.ReLU(), *pairs, nn.BatchNorm2d(chs))
+    return nn.Sequential(nn.ReLU(), *for_relu(*pairs), nn.BatchNorm2d(chs))
 
 
 class Siggraph17(nn.Module):

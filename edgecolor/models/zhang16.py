@@ -20,13 +20,24 @@ class Zhang16Config:
     width: int = 64  # channels of the first block; the others have 2, 4 and 8 times as many
 
 
+def for_relu(*layers: nn.Module) -> list[nn.Module]:
+    """The layers, with weights that keep the size of what passes through them and a ReLU: batch norm comes late here,
+    and with PyTorch's own it would blow up what is left after three.
+    """
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return list(layers)
+
+
 def block(chs: list[int], last_stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """3x3 convolutions chs[0] -> chs[1] -> ..., each with a ReLU, and one batch norm at the end."""
     layers: list[nn.Module] = []
     for i, (in_chs, out_chs) in enumerate(zip(chs, chs[1:], strict=False)):
         stride = last_stride if i == len(chs) - 2 else 1
         layers += [nn.Conv2d(in_chs, out_chs, 3, stride, dilation, dilation), nn.ReLU()]
-    return nn.Sequential(*layers, nn.BatchNorm2d(chs[-1]))
+    return nn.Sequential(*for_relu(*layers), nn.BatchNorm2d(chs[-1]))
 
 
 def encoder_blocks(width: int) -> list[nn.Sequential]:
@@ -47,8 +58,8 @@ def encoder_blocks(width: int) -> list[nn.Sequential]:
 def upward(width: int) -> list[nn.Module]:
     """The eighth block: up to stride 4, in half the channels."""
     w3, w4 = 4 * width, 8 * width
-    conv = [nn.Conv2d(w3, w3, 3, padding=1), nn.ReLU()]
-    return [nn.ConvTranspose2d(w4, w3, 4, 2, padding=1), nn.ReLU(), *conv, nn.Conv2d(w3, w3, 3, padding=1), nn.ReLU()]
+    convs = [layer for _ in range(2) for layer in (nn.Conv2d(w3, w3, 3, padding=1), nn.ReLU())]
+    return for_relu(nn.ConvTranspose2d(w4, w3, 4, 2, padding=1), nn.ReLU(), *convs)
 
 
 class Eccv16(nn.Module):

@@ -74,6 +74,7 @@ def upsampler(widths: list[int]) -> nn.Sequential:
 
 def unit(x: Tensor) -> Tensor:
     """Each vector of the last axis at length 1."""
+    x = x.float()  # squares of small values leave float16
     return x * ((x * x).sum(dim=-1, keepdim=True) + NORM_FLOOR).rsqrt()
 
 

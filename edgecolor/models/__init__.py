@@ -8,7 +8,8 @@ stride          pixels of its input per cell of its output, each way
 multiple        the sides of its input are multiples of it
 token_bias      tokens, if it has one: a (Q,) parameter added to all logits, which starts as the log prior of the data
 forward         lightness (N, 1, h0, w0), L* in [0, 100], to
-                tokens: logits (N, h, w, Q), tokens last, and features (N, h, w, C);
+                tokens: logits (N, h, w, Q), tokens last, and features (N, h, w, C), and in training, where it has a
+                branch, that one's ab (N, 2, h, w);
                 regression: ab (N, 2, h, w), ab units, alone or first of a tuple
 takes_hints     true where forward takes hints too: (N, 3, h0, w0), a, b and 1 where a color is given, or None
 paints          true where the second of that tuple is R'G'B' (N, 3, h, w), which losses in RGB then judge

@@ -142,7 +142,7 @@ def find_built(weights_sha256: str, flavors: tuple[str, ...], gpu_name: str) -> 
         except ModelError:
             continue  # of another version of edgecolor, which may share the folder
         fits = info.key["flavor"] == "rtx" or info.key["gpu"]["name"] == gpu_name
-        same = info.key.get("model_weights") == weights_sha256
+        same = info.key.get("model_weights") == weights_sha256 and info.manifest.name != "decode"
         if engine.is_file() and fits and same and info.key["flavor"] in flavors:
             found.append(engine)
     return max(found, key=lambda engine: engine.stat().st_mtime, default=None)

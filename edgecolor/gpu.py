@@ -32,22 +32,22 @@ class Gpu:
         return f"{self.major}.{self.minor}"
 
 
-def find_gpu(index: int = 0) -> Gpu:
-    """raises MissingDependencyError where there is no driver, or no GPU"""
+def find_gpu(index: int = 0, otherwise: str = ELSEWHERE) -> Gpu:
+    """raises MissingDependencyError, which says what to do otherwise, where there is no driver or no GPU"""
     try:
         cuda = ctypes.CDLL(LIBRARY)
         asked = (cuda.cuInit, cuda.cuDeviceGetCount, cuda.cuDeviceGet, cuda.cuDeviceGetName, cuda.cuDeviceGetAttribute)
         initialize, get_count, get_device, get_name, get_attribute = asked
         get_version = cuda.cuDriverGetVersion
     except (OSError, AttributeError) as error:
-        raise MissingDependencyError(f"no NVIDIA driver is installed ({LIBRARY}): {ELSEWHERE}") from error
+        raise MissingDependencyError(f"no NVIDIA driver is installed ({LIBRARY}): {otherwise}") from error
     status = initialize(0)
     count, device, version = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     if status == 0:
         status = get_count(ctypes.byref(count))
     if status or count.value <= index:
         why = f"the NVIDIA driver answers {status}" if status else f"the NVIDIA driver knows {count.value} GPUs"
-        raise MissingDependencyError(f"{why}: {ELSEWHERE}")
+        raise MissingDependencyError(f"{why}: {otherwise}")
     get_device(ctypes.byref(device), index)
     name = ctypes.create_string_buffer(256)
     get_name(name, len(name), device)

@@ -10,8 +10,7 @@ because TensorRT before 10.9 mixes up a function's names with those around it.
 from onnx import FunctionProto, ModelProto, TensorProto, helper, parser
 
 from edgecolor.errors import ModelError
-from edgecolor.models.color_token_decode import DOMAIN, OP, OP_VERSION, PLUGIN
-from edgecolor.stages.logits_to_ab import MODE
+from edgecolor.stages.logits_to_ab import DOMAIN, MODE, OP, OP_VERSION, PLUGIN
 
 OPSET = 17
 

@@ -10,7 +10,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, inliner
 from edgecolor.color.tokens import TINY
 from edgecolor.errors import ConfigError, MissingDependencyError, ModelError
 from edgecolor.export import graph as passes
-from edgecolor.models.color_token_decode import DOMAIN, OP
+from edgecolor.stages.logits_to_ab import DOMAIN, OP
 
 PREFIX = "ctd_"  # of all names within the op's body
 WAYS = ("auto", "plugin", "native")

@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape
 from edgecolor.errors import ModelError
 from edgecolor.export import graph as passes
 from edgecolor.export.color_token_decode import attach_function
-from edgecolor.models.color_token_decode import DOMAIN, OP
+from edgecolor.stages.logits_to_ab import DOMAIN, OP
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 # Sums over many values, or exponentials of them: too few digits in float16, and they take a small share of the time.

@@ -21,7 +21,8 @@ from edgecolor.errors import ModelError
 from edgecolor.export import graph as passes
 from edgecolor.export.color_token_decode import OPSET, attach_function
 from edgecolor.manifest import Manifest, weights_sha256
-from edgecolor.models.color_token_decode import DOMAIN, OP, OP_VERSION, PLUGIN, color_token_decode
+from edgecolor.models.color_token_decode import color_token_decode
+from edgecolor.stages.logits_to_ab import DOMAIN, OP, OP_VERSION, PLUGIN
 from edgecolor.stages.logits_to_ab import color_token_decode as reference
 
 IR_VERSION = 9  # what ONNX Runtime 1.17 and TensorRT 8.6 still read

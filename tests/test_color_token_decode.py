@@ -146,8 +146,8 @@ def twins():
     onnx = pytest.importorskip("onnx")
     ort = pytest.importorskip("onnxruntime")
     from edgecolor.export.color_token_decode import attach_function
-    from edgecolor.models.color_token_decode import PLUGIN
     from edgecolor.models.color_token_decode import color_token_decode as in_torch
+    from edgecolor.stages.logits_to_ab import PLUGIN
 
     def run_torch(temperature, mode=0, **arrays):
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}

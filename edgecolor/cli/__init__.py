@@ -13,6 +13,7 @@ COMMANDS = (
     "doctor",
     "export",
     "build_plugins",
+    "build_engine",
     "train",
     "fit_tokens",
     "evaluate",

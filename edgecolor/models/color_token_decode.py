@@ -4,10 +4,7 @@ import torch
 from torch import Tensor
 
 from edgecolor.color.tokens import ANNEALED_MEAN_T, TINY
-from edgecolor.stages.logits_to_ab import MODE, check_decode
-
-DOMAIN, OP, OP_VERSION = "edgecolor", "ColorTokenDecode", 1
-PLUGIN = {"plugin_version": "1", "plugin_namespace": "edgecolor"}  # how TensorRT finds the CUDA kernel
+from edgecolor.stages.logits_to_ab import DOMAIN, MODE, OP, OP_VERSION, PLUGIN, check_decode
 
 
 def warp(probs: Tensor, motion: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from edgecolor.color.tokens import mode as mode_of
 from edgecolor.errors import ConfigError, ShapeError
 
 ANNEALED_MEAN, MODE = 0, 1
+DOMAIN, OP, OP_VERSION = "edgecolor", "ColorTokenDecode", 1  # in ONNX
+PLUGIN = {"plugin_version": "1", "plugin_namespace": "edgecolor"}  # attributes by which TensorRT finds the CUDA kernel
 Array = np.ndarray
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from edgecolor.errors import ConfigError
 from edgecolor.images import check_image_output, read_image, write_image
 from edgecolor.overlap import overlapped
 from edgecolor.pipeline import Colorizer
+from edgecolor.references import Reference
 
 Progress = Callable[[int, int | None], None]  # frames done, and how many there will be, where the file says
 
@@ -41,13 +42,14 @@ def open_colorizer(
     *,
     backend: str = "auto",
     config: ColorConfig | None = None,
+    references: Sequence[Reference] = (),
     threads: int | None = None,
 ) -> Colorizer:
     """Load a model: a name from `edgecolor models`, a path to a model file, or None for the default one.
 
     raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed)
     """
-    return Colorizer(open_backend(model, backend, threads), config)
+    return Colorizer(open_backend(model, backend, threads), config, references)
 
 
 def colorize_image(
@@ -82,6 +84,7 @@ def colorize_image_file(
     *,
     backend: str = "auto",
     config: ColorConfig | None = None,
+    references: Sequence[Reference] = (),
     colorizer: Colorizer | None = None,
     overwrite: bool = False,
     compare: bool = False,
@@ -95,7 +98,7 @@ def colorize_image_file(
     check_image_output(dst, src, overwrite)
     still = read_image(src)
     if colorizer is None:
-        colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
+        colorizer = open_colorizer(model, backend=backend, config=config, references=references, threads=threads)
     rgb = colorizer.image(still.rgb)
     if compare:
         rgb = np.concatenate([still.rgb, rgb], axis=1)
@@ -110,6 +113,7 @@ def colorize_video(
     *,
     backend: str = "auto",
     config: ColorConfig | None = None,
+    references: Sequence[Reference] = (),
     colorizer: Colorizer | None = None,
     encode=None,
     start: float = 0.0,
@@ -123,7 +127,8 @@ def colorize_video(
 
     src, dst         files; dst appears under its name only when it is complete
     model, backend   as for open_colorizer; config: temperature, saturation, smoothing
-    colorizer        one that is open already, instead of the three before
+    references       pictures whose colors are carried to what looks like it, and corrected frames
+    colorizer        one that is open already, instead of the four before
     encode           video.EncodeOptions: codec, crf, preset, pix_fmt; None for the container's usual ones
     start, duration  colorize only this span, in seconds
     compare          write the original and the colored picture side by side
@@ -133,14 +138,16 @@ def colorize_video(
     from edgecolor.video import EncodeOptions, VideoReader, VideoWriter
 
     began = time.monotonic()
-    if colorizer is not None and (model is not None or config is not None):
+    if colorizer is not None and (model is not None or config is not None or references):
         raise ConfigError("give either an open colorizer or the model and options for a new one, not both")
     with VideoReader(src, start=start, duration=duration) as reader:
         double = SideBySide(reader.luma_format) if compare else None
         size = double.size if double else None
         with VideoWriter(dst, reader, encode or EncodeOptions(), overwrite=overwrite, size=size) as writer:
             if colorizer is None:
-                colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
+                colorizer = open_colorizer(
+                    model, backend=backend, config=config, references=references, threads=threads
+                )
             chroma_format = double.single(writer.chroma_format) if double else writer.chroma_format
             colorizer.begin(reader.luma_format, chroma_format)
             frames = 0

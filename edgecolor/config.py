@@ -12,6 +12,7 @@ class ColorConfig:
     half_life: float = 1.0  # seconds until a past frame weighs half; 0 turns smoothing off
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
     look_ahead: float = 0.5  # seconds of later looks that have a say, at the least; 0: colors depend on the past alone
+    shot_memory: float = 0.0  # say of the colors that things had before in this video, in [0, 1]; 0: none
     network_rate: float = 4.0  # looks of the network per second of video, at the least; 0: at every frame
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
@@ -24,6 +25,8 @@ class ColorConfig:
             raise ConfigError(f"half-life is in seconds and cannot be negative or infinite, got {self.half_life}")
         if not 0 <= self.look_ahead <= 10:
             raise ConfigError(f"look-ahead is in seconds, from 0 to 10, got {self.look_ahead}")
+        if not 0 <= self.shot_memory <= 1:
+            raise ConfigError(f"shot-memory must lie in [0, 1], got {self.shot_memory}")
         if not 0 < self.scene_cut <= 1:
             raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
         if not 0 <= self.network_rate < float("inf"):

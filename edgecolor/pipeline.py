@@ -1,33 +1,23 @@
 """Colorizer: the stages in order, and the state between frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecolor.color.lab import lightness_of_code, srgb_to_lab
 from edgecolor.config import ColorConfig
-from edgecolor.errors import ShapeError
+from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
+from edgecolor.recollection import Recollection
+from edgecolor.references import Reference, learn_references
 from edgecolor.smoothing import LookAhead, Seen, Smoother
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
-from edgecolor.stages.frame_to_lightness import FrameToLightness, resize_lightness, working_size
+from edgecolor.stages.frame_to_lightness import FrameToLightness, image_to_lightness, resize_lightness, working_size
 from edgecolor.stages.upsample_ab import UpsampleAb
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
-
-
-def image_to_lightness(image: np.ndarray) -> np.ndarray:
-    """(H, W) gray or (H, W, 3) RGB, uint8 -> (H, W) float32, L*."""
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
-        raise ShapeError(f"an image is (H, W) or (H, W, 3) uint8, got {image.shape} {image.dtype}")
-    if image.ndim == 2:
-        return lightness_of_code(256)[image]
-    rows = max(1, 2**20 // image.shape[1])  # strips of a megapixel: the float intermediates stay small
-    strips = (image[top : top + rows] for top in range(0, len(image), rows))
-    return np.concatenate([srgb_to_lab(strip.astype(np.float32) / 255)[..., 0] for strip in strips])
 
 
 class Colorizer:
@@ -35,14 +25,15 @@ class Colorizer:
 
     net     an open backend; it keeps the token probabilities between frames
     config  temperature, saturation, smoothing; what is None there is taken from the model's manifest
+    references  pictures whose colors are carried to what looks like it in a video
 
     One Colorizer serves one video at a time: `begin`, then `colors` of all its items, or `ab` frame by frame,
     and `chroma` of each result (in another thread, if wanted: it touches no state). For pictures of one's own: `image`
     and `frame`.
     """
 
-    def __init__(self, net: "Backend", config: ColorConfig | None = None):
-        self.net = net
+    def __init__(self, net: "Backend", config: ColorConfig | None = None, references: Sequence[Reference] = ()):
+        self.net, self.references = net, references
         self.config = config = config or ColorConfig()
         manifest = net.manifest
         self.temperature = manifest.temperature if config.temperature is None else config.temperature
@@ -52,6 +43,8 @@ class Colorizer:
         self.look_ahead = config.look_ahead if config.half_life else 0.0  # without smoothing there is nothing to settle
         self._size: tuple[int, int] | None = None
         self._smoother: Smoother | None = None
+        if references and manifest.kind != "tokens":
+            raise ConfigError(f"{manifest.name} has no color tokens, which references need: take a model with tokens")
 
     def _start(self, width: int, height: int) -> tuple[int, int]:
         """Choose the working size of an upright picture and let the network make its buffers for it."""
@@ -62,9 +55,14 @@ class Colorizer:
         return size
 
     def _forget(self) -> None:
-        stride = self.net.manifest.stride
-        grid = tuple(side // stride for side in self._size)
-        self._smoother = Smoother(self.net, self.config, self.temperature, grid)
+        height, width = self._size
+        grid = (height // self.net.manifest.stride, width // self.net.manifest.stride)
+        memories, self._given = learn_references(
+            self.net, self.references, height, width, self.temperature, self.saturation
+        )
+        shot_memory = self.config.shot_memory if self.net.manifest.kind == "tokens" else 0.0
+        self._frames = 0
+        self._smoother = Smoother(self.net, self.config, self.temperature, grid, Recollection(memories, shot_memory))
 
     @property
     def scene_cuts(self) -> int:
@@ -101,7 +99,9 @@ class Colorizer:
         return self._see(frame).ab()
 
     def _see(self, frame: LumaFrame) -> Seen:
-        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds)
+        given = self._given.get(self._frames)
+        self._frames += 1
+        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, given=given)
 
     def chroma(self, frame: LumaFrame, ab: np.ndarray) -> ColorFrame:
         """Bring ab to the chroma planes of the frame it was made for; the luma is passed on as it is."""

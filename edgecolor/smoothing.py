@@ -19,12 +19,12 @@ from edgecolor.config import ColorConfig
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
+from edgecolor.recollection import Recollection, as_logits
 from edgecolor.stages.blend_ab import blend_ab
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
 
-LEAST_PROBABILITY = 1e-12  # far below what blending keeps in float32; its logarithm is finite
 MOST_WAITING = 96  # frames, however short they are: what waits is in memory
 
 
@@ -45,6 +45,7 @@ class Look:
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
     is_settled: bool = False
+    is_given: bool = False  # its colors are the user's
 
 
 @dataclass
@@ -71,11 +72,20 @@ class Smoother:
 
     net          a backend that was started with the working size
     grid         (h, w) of its tokens
+    recollection has a say in what the network says, if given
     looks_ahead  set to keep the states of looks, which `settle` needs
     """
 
-    def __init__(self, net: "Backend", config: ColorConfig, temperature: float, grid: tuple[int, int]):
+    def __init__(
+        self,
+        net: "Backend",
+        config: ColorConfig,
+        temperature: float,
+        grid: tuple[int, int],
+        recollection: Recollection | None = None,
+    ):
         self.net, self.temperature, self.half_life = net, temperature, config.half_life
+        self.recollection = recollection
         self.has_tokens = net.manifest.kind == "tokens"
         self.looks_ahead = False
         self.flow = Flow(*grid)
@@ -84,19 +94,26 @@ class Smoother:
         self._last: Look | None = None
         self.scene_cuts = 0  # seen since the beginning, the first frame not counted
 
-    def see(self, lightness: np.ndarray, seconds: float, paced: bool = True) -> Seen:
-        """Take the next frame, (h0, w0) float32 L*; unless paced, the network looks at it in any case."""
+    def see(self, lightness: np.ndarray, seconds: float, paced: bool = True, given: np.ndarray | None = None) -> Seen:
+        """Take the next frame.
+
+        lightness  (h0, w0) float32 L*
+        paced      False: the network looks at it in any case
+        given      its colors, where they are known: token probabilities (h, w, Q)
+        """
         is_cut = self._cuts.is_cut(lightness)
         picture = search_picture(lightness)
-        if paced and not is_cut and not self._pace.is_due(seconds):
+        if paced and given is None and not is_cut and not self._pace.is_due(seconds):
             motion = self.flow.towards(picture, self._last.picture)
             if self._pace.is_explained(motion):
                 return Seen(seconds, picture, self._last, motion)
         self._pace.looked(seconds)
-        self._last = self._look(lightness, picture, seconds, is_cut)
+        self._last = self._look(lightness, picture, seconds, is_cut, given)
         return Seen(seconds, picture, self._last, None)
 
-    def _look(self, lightness: np.ndarray, picture: np.ndarray, seconds: float, is_cut: bool) -> Look:
+    def _look(
+        self, lightness: np.ndarray, picture: np.ndarray, seconds: float, is_cut: bool, given: np.ndarray | None
+    ) -> Look:
         before, weight, cells, keep = self._last, 0.0, None, 0.0
         if before is not None:
             self.scene_cuts += is_cut
@@ -104,12 +121,23 @@ class Smoother:
         if weight:
             back, onward = self.flow.both(picture, before.picture)
             cells, keep = back.cells[None], weight * back.shown[None]
-        ab = self.net.step(lightness[None, None], keep, cells, self.temperature)[0]
+        ab = self._asked(lightness[None, None], keep, cells, seconds, given)[0]
         probs = self.net.probs() if self.looks_ahead and self.has_tokens else None
-        look = Look(seconds, picture, ab, probs, weight)
+        look = Look(seconds, picture, ab, probs, weight, is_given=given is not None)
         if weight:
             before.next, before.onward = look, onward
         return look
+
+    def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
+        """ab (1, 2, h, w) of one look, blended with the past."""
+        if given is not None:
+            return self.net.decode(as_logits(given)[None], 0.0, None, self.temperature)
+        if not self.recollection:
+            return self.net.step(lightness, keep, cells, self.temperature)
+        logits = self.recollection.logits(self.net, lightness, seconds)
+        ab = self.net.decode(logits, keep, cells, self.temperature)
+        self.recollection.learn(self.net, seconds)
+        return ab
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""
@@ -119,12 +147,16 @@ class Smoother:
             self.net.recall(looks[-1].probs)
         for i in range(len(looks) - 2, -1, -1):
             look = looks[i]
+            if look.is_given:  # it stays, and those before it see it as it is
+                later, look.is_settled = look.ab, look.is_settled or i < count
+                if self.has_tokens:
+                    self.net.recall(look.probs)
+                continue
             if look.is_settled:
                 break
             motion, keep = look.onward.cells[None], look.next.weight * look.onward.shown[None]
             if self.has_tokens:
-                logits = np.log(np.maximum(look.probs, LEAST_PROBABILITY))
-                later = self.net.decode(logits, keep, motion, self.temperature)[0]
+                later = self.net.decode(as_logits(look.probs), keep, motion, self.temperature)[0]
             else:
                 later = blend_ab(look.ab[None], later[None], motion, keep)[0]
             if i < count:

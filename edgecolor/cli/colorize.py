@@ -20,6 +20,15 @@ def colorize(
     half_life: float = typer.Option(1.0, help="Seconds until a past frame weighs half; 0: no smoothing."),
     scene_cut: float = typer.Option(0.5, help="In (0, 1]: how unlike two frames must be to drop the past."),
     look_ahead: float = typer.Option(0.5, help="Seconds of later frames that have a say; 0: only past ones."),
+    shot_memory: float = typer.Option(
+        0.0, help="In [0, 1]: say of the colors that things had before in this video; 0: none."
+    ),
+    reference: list[str] = typer.Option(
+        [], metavar="PICTURE[@TIME]", help="Take colors from this picture, from TIME on. Repeatable."
+    ),
+    keep_frames: Path | None = typer.Option(
+        None, metavar="FOLDER", help="Corrected frames, named by their numbers from 0, such as frame-000312.png."
+    ),
     network_rate: float = typer.Option(4.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: float = typer.Option(0.0, help="Start here, in seconds."),
@@ -41,6 +50,7 @@ def colorize(
     from edgecolor.config import ColorConfig
     from edgecolor.errors import ConfigError
     from edgecolor.images import is_image
+    from edgecolor.reference_files import read_kept_frames, read_reference
 
     config = ColorConfig(
         temperature=temperature,
@@ -48,12 +58,14 @@ def colorize(
         half_life=half_life,
         scene_cut=scene_cut,
         look_ahead=look_ahead,
+        shot_memory=shot_memory,
         network_rate=network_rate,
         working_size=working_size,
     )
+    references = [read_reference(text) for text in reference]
     if is_image(src):
         for_video = {"start": start or None, "duration": duration, "codec": codec, "crf": crf, "preset": preset,
-                     "pix-fmt": pix_fmt}  # fmt: skip
+                     "pix-fmt": pix_fmt, "keep-frames": keep_frames}  # fmt: skip
         if given := [f"--{name}" for name, value in for_video.items() if value is not None]:
             raise ConfigError(f"{given[0]} is for videos, and {src.name} is a picture: leave it out")
         colorize_image_file(
@@ -62,6 +74,7 @@ def colorize(
             model,
             backend=backend,
             config=config,
+            references=references,
             overwrite=overwrite,
             compare=compare,
             threads=threads,
@@ -71,6 +84,8 @@ def colorize(
         return
     from edgecolor.video import EncodeOptions
 
+    if keep_frames is not None:
+        references += read_kept_frames(keep_frames)
     encode = EncodeOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, drop_unsupported=drop_unsupported)
     with FrameProgress(src.name, quiet=quiet) as progress:
         report = colorize_video(
@@ -79,6 +94,7 @@ def colorize(
             model,
             backend=backend,
             config=config,
+            references=references,
             encode=encode,
             start=start,
             duration=duration,

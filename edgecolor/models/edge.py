@@ -89,7 +89,10 @@ def fourier_of_ab(centers: np.ndarray, dim: int) -> Tensor:
 
 
 class Edge(nn.Module):
-    """lightness (N, 1, h0, w0), L*, sides multiples of 32 -> logits (N, h0/4, w0/4, Q), features (same, C)."""
+    """lightness (N, 1, h0, w0), L*, sides multiples of 32 -> logits (N, h0/4, w0/4, Q), features (same, C).
+
+    The features are the encoder's at strides 8 and 16: alike where the same thing is seen, whatever colors it got.
+    """
 
     stride = 4
     multiple = 32
@@ -123,4 +126,6 @@ class Edge(nn.Module):
             tokens = layer(tokens, context)
         tokens = self.token_norm(tokens) * self.config.token_dim**-0.5  # (N, Q, token_dim)
         logits = torch.matmul(cells.flatten(1, 2), tokens.transpose(1, 2)).unflatten(1, cells.shape[1:3])
-        return logits + self.token_bias, cells
+        coarse = F.interpolate(f16, scale_factor=2.0, mode="nearest")
+        features = F.interpolate(torch.cat([f8, coarse], dim=1), scale_factor=2.0, mode="nearest")
+        return logits + self.token_bias, features.permute(0, 2, 3, 1)

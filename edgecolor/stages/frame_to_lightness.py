@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 
+from edgecolor.color.lab import lightness_of_code, srgb_to_lab
 from edgecolor.color.resize import shrink
 from edgecolor.color.yuv import lightness_of_luma
-from edgecolor.errors import ConfigError
+from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.frames import LumaFormat
 from edgecolor.stages.check import check_luma, check_rotation
 
@@ -30,6 +31,17 @@ def working_size(width: int, height: int, short: int = 256, multiple: int = 32, 
         min(max(int(side * scale / multiple + 0.5), 1), longest // multiple) * multiple for side in (height, width)
     )
     return h0, w0
+
+
+def image_to_lightness(image: np.ndarray) -> np.ndarray:
+    """(H, W) gray or (H, W, 3) RGB, uint8 -> (H, W) float32, L*."""
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+        raise ShapeError(f"an image is (H, W) or (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    if image.ndim == 2:
+        return lightness_of_code(256)[image]
+    rows = max(1, 2**20 // image.shape[1])  # strips of a megapixel: the float intermediates stay small
+    strips = (image[top : top + rows] for top in range(0, len(image), rows))
+    return np.concatenate([srgb_to_lab(strip.astype(np.float32) / 255)[..., 0] for strip in strips])
 
 
 class FrameToLightness:

@@ -68,7 +68,7 @@ def recognise(state: dict[str, Tensor], path: Path, wanted: str | None = None) -
     if not alike[nearest]:
         known = ", ".join(IMPORTABLE)
         first = next(iter(state))
-        what = f"{path} is of none of the networks known here ({known}); it has {len(state)} tensors such as {first}"
+        what = f"{path} is of none of the networks known here ({known}); its tensors have names such as {first}"
         raise ModelError(f"{what}: give the .pth file that the authors of one of them published")
     name = wanted or nearest
     found = differences(layouts[name], state)

@@ -25,7 +25,16 @@ TRAIN = [
     "webdataset>=0.2.100",
     "pyyaml>=6",
 ]
-DEV = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "scikit-image>=0.24", "setuptools>=77"]
+DEV = [
+    "pytest>=8",
+    "pytest-benchmark>=5.1",
+    "hypothesis>=6.100",
+    "ruff>=0.9",
+    "scikit-image>=0.24",
+    "setuptools>=77",
+]
+# TensorRT itself: pip install tensorrt on a desktop, JetPack on a Jetson, tensorrt-rtx for GeForce RTX cards.
+TENSORRT = ["onnx>=1.17", "cuda-bindings>=12.6"]
 
 subfolders = {f"edgecolor.{name}": name for name in ("export", "train")}
 setup(
@@ -42,6 +51,8 @@ setup(
     install_requires=RUNTIME,
     extras_require={
         "openvino": ["openvino>=2024.6"],
+        "tensorrt": TENSORRT,
+        "pycuda": ["pycuda>=2024.1"],
         "train": TRAIN,
         "dev": [*DEV, *TRAIN],
     },

@@ -30,6 +30,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 FLAVORS = ("tensorrt", "rtx")
 WIDEST = 2.5  # sides of a picture; wider or taller ones need a --profile of their own
 FRAMES = 24
+OUTPUTS = ("ab", "probs", "logits", "features")  # the last two are what a memory of earlier scenes asks for
 Tell = Callable[[str], None]
 
 
@@ -269,7 +270,7 @@ def build_engine(
     builder = builder or TensorRTBuilder(options.flavor)
     proto, found = set_precision(proto, manifest, options, folder, tell)
     is_tokens = manifest.kind == "tokens"
-    keep_outputs(proto, ("ab", "probs") if is_tokens else ("ab",))
+    keep_outputs(proto, OUTPUTS if is_tokens else ("ab",))
     maker = Maker(builder, options, decode, folder, tell)
     command = command or f"edgecolor build-engine {model}"
     if is_tokens:

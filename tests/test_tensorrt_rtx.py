@@ -19,6 +19,7 @@ from edgecolor.export.decode_path import keep_outputs, rewrite  # noqa: E402
 from edgecolor.export.frames import inputs_of  # noqa: E402
 from edgecolor.export.half import fold_casts, to_half  # noqa: E402
 from edgecolor.export.int8 import quantizable, to_int8  # noqa: E402
+from edgecolor.export.onnx_to_engine import OUTPUTS  # noqa: E402
 from edgecolor.plugins import find_library  # noqa: E402
 
 SCRIPT = Path(__file__).with_name("tensorrt_rtx_build.py")
@@ -68,7 +69,7 @@ def at_precision(model, manifest, precision):
 def test_every_token_model_is_parsed_and_built_by_the_native_path(path, precision, tmp_path):
     manifest = read_manifest(path)
     model = at_precision(onnx.load(path), manifest, precision)
-    keep_outputs(model, ("ab", "probs"))
+    keep_outputs(model, OUTPUTS)
     onnx.save(rewrite(model, "native"), tmp_path / "model.onnx")
     (tmp_path / "shapes.json").write_text(json.dumps(shapes_of(manifest)))
     done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")
@@ -112,3 +113,21 @@ def test_a_missing_plugin_is_a_parsers_error_and_no_other_path_is_taken(tmp_path
     (tmp_path / "shapes.json").write_text("{}")
     done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")
     assert done.returncode == 1 and "not parsed" in done.stderr and "Plugin not found" in done.stderr
+
+
+def test_build_engine_makes_an_engine_for_rtx_cards_on_a_machine_without_a_gpu(tmp_path):
+    """The command itself, with the real builder; and the second time it is found."""
+    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    found = subprocess.run([PYTHON, "-c", purelib], capture_output=True, text=True, check=True).stdout.strip()
+    code = f"import sys; sys.path.append({found!r}); from edgecolor.cli import main; main()"
+    command = [sys.executable, "-c", code, "build-engine", "edge", "--flavor", "rtx", "--profile", "1x64x96"]
+    command += ["--out", str(tmp_path / "edge.engine")]
+    environment = {**os.environ, "EDGECOLOR_ENGINES": str(tmp_path / "cache")}
+    for state in ("miss", "hit"):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert f"cache      {state}" in done.stdout and "decode     native: TensorRT-RTX has no plugins" in done.stdout
+    info = json.loads((tmp_path / "edge.engine.json").read_text())
+    assert info["report"]["layers"]["CONVOLUTION"] == 64 and info["key"]["flavor"] == "rtx"
+    assert (tmp_path / "edge.engine").stat().st_size == info["report"]["bytes"] > 1_000_000
+    assert (tmp_path / info["decode"]).is_file()

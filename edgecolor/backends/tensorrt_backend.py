@@ -119,10 +119,15 @@ class TensorRTBackend:
                 for state in self.states:
                     device.clear(state, size, self.stream)
                 self.whole_state: Buffer | None = None
+                # What only logits() fetches has one place for all frames: they run one after the other.
+                self.large = {name: Buffer(device, self.engine.shape(name), types[name]) for name in self._fetched()}
         self.turn = 0  # the slot of the next frame, and the state that it reads
         self.decode_inputs: dict[str, Buffer] = {}
         self.past_ab = np.zeros(grid.ab, np.float32)  # the state of a model without tokens
         self.grid = grid
+
+    def _fetched(self) -> list[str]:
+        return [name for name in self.engine.outputs if name not in ("ab", "probs")]
 
     def submit(
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
@@ -132,7 +137,8 @@ class TensorRTBackend:
         inputs = {"lightness": grid.checked("lightness", lightness)}
         return self._submit(self.engine, inputs, keep, motion, temperature)
 
-    def _submit(self, engine: LoadedEngine, large: dict[str, Array], keep, motion, temperature) -> int:
+    def _submit(self, engine: LoadedEngine, large: dict[str, Array], keep, motion, temperature, fetch: bool = False):
+        """fetch: bring logits and features down too, and leave the state where it is"""
         grid, device, turn = started(self.grid), self.device, self.turn
         slot = self.slots[turn]
         if slot.busy:
@@ -150,6 +156,7 @@ class TensorRTBackend:
         addresses["ab"] = slot.ab.pointer
         if self.is_tokens:
             addresses |= {"prev_probs": self.states[turn], "probs": self.states[1 - turn]}
+            addresses |= {name: self.large[name].pointer for name in engine.outputs if name in self.large}
         with device.active():
             begun = device.record(self.uploads)
             for name, array in inputs.items():
@@ -159,11 +166,12 @@ class TensorRTBackend:
             device.wait(self.stream, uploaded)
             self._enqueue(engine, slot, addresses)
             computed = device.record(self.stream)
-            slot.ab.download(self.stream)
+            for buffer in (slot.ab, *(self.large.values() if fetch else ())):
+                buffer.download(self.stream)
             slot.events = {"begun": begun, "uploaded": uploaded, "computed": computed}
             slot.events["done"] = device.record(self.stream)
         slot.busy = True
-        self.turn = 1 - turn
+        self.turn = turn if fetch else 1 - turn
         return turn
 
     def _enqueue(self, engine: LoadedEngine, slot: Slot, addresses: dict[str, int]) -> None:
@@ -242,13 +250,23 @@ class TensorRTBackend:
 
     def logits(self, lightness: Array) -> tuple[Array, Array]:
         need_tokens(self.manifest)
-        raise ModelError("engines have no outputs logits and features: use --backend onnxruntime for what needs them")
+        grid = started(self.grid)
+        if not {"logits", "features"} <= set(self.large):
+            raise ModelError(f"{self.path} has no outputs logits and features: run `{self.info.command}`")
+        self._check_idle("logits are asked for")
+        lightness = grid.checked("lightness", lightness)
+        self.collect(self._submit(self.engine, {"lightness": lightness}, 0.0, None, None, fetch=True))
+        logits, features = (self.large[name].host.astype(np.float32) for name in ("logits", "features"))
+        return logits, features
+
+    def _check_idle(self, what: str) -> None:
+        if any(slot.busy for slot in self.slots):
+            raise ConfigError(f"a frame is under way: collect it before {what}")
 
     def _state(self) -> Buffer:
         grid = started(self.grid)
         need_tokens(self.manifest)
-        if any(slot.busy for slot in self.slots):
-            raise ConfigError("a frame is under way: collect it before its state is read or replaced")
+        self._check_idle("its state is read or replaced")
         if self.whole_state is None:
             self.whole_state = Buffer(self.device, grid.probs, self.state_type, self.states[self.turn])
         self.whole_state.pointer = self.states[self.turn]
@@ -273,7 +291,7 @@ class TensorRTBackend:
         if self.engine is None:
             return
         with self.device.active():
-            self.slots, self.decode_inputs, self.grid = [], {}, None
+            self.slots, self.decode_inputs, self.large, self.grid = [], {}, {}, None
             for engine in (self.decoder, self.engine):
                 if engine:
                     engine.close()

@@ -111,6 +111,10 @@ class LoadedEngine:
             if not self.context.set_input_shape(name, shapes[name]):
                 raise ShapeError(f"{self.path} takes no {name} of {shapes[name]} ({self.logger.last}): build another")
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an output, after the inputs' shapes were set."""
+        return tuple(self.context.get_tensor_shape(name))
+
     def enqueue(self, addresses: dict[str, int], stream: int) -> None:
         """Put one run into the stream."""
         for name, address in addresses.items():

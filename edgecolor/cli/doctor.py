@@ -19,7 +19,9 @@ PACKAGES = (
     ("torch", "torch", "backend torch, training, export", "pip install edgecolor\\[train]"),
     ("onnx", "onnx", "export", "pip install edgecolor\\[train]"),
     ("onnxscript", "onnxscript", "export", "pip install edgecolor\\[train]"),
-    ("tensorrt", "tensorrt", "not used yet", "pip install tensorrt"),
+    ("tensorrt", "tensorrt", "backend tensorrt", "pip install tensorrt; on a Jetson: JetPack"),
+    ("cuda-bindings", "cuda.bindings", "backend tensorrt", "pip install cuda-bindings"),
+    ("pycuda", "pycuda", "backend tensorrt, in its place", "pip install pycuda"),
 )
 
 
@@ -43,6 +45,23 @@ def look_at(distribution: str, module: str, purpose: str, remedy: str) -> Findin
     except importlib.metadata.PackageNotFoundError:  # OpenCV and ONNX Runtime come under several names
         version = str(getattr(importlib.import_module(module), "__version__", "unknown version"))
     return Finding(distribution, version, purpose, "")
+
+
+def tensorrt_state(there: set[str]) -> str:
+    """What stands between this machine and engines, in the order in which it is to be mended."""
+    from edgecolor.errors import MissingDependencyError
+    from edgecolor.gpu import clocks, find_gpu, jetpack
+
+    try:
+        gpu = find_gpu()
+    except MissingDependencyError as error:
+        return str(error).split(":")[0]
+    now = ", ".join(f"{name} {value}" for name, value in clocks().items())
+    card = f"{gpu.name}, compute capability {gpu.compute_capability}, CUDA {gpu.driver}"
+    card += f" ({'; '.join(filter(None, (jetpack(), now)))})" if jetpack() or now else ""
+    missing = [] if "tensorrt" in there else ["tensorrt"]
+    missing += [] if {"cuda-bindings", "pycuda"} & there else ["cuda-bindings"]
+    return f"{card}: " + (f"without {' and '.join(missing)}" if missing else "ready")
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +90,8 @@ def doctor() -> None:
     console.print(table)
     there = {finding.name for finding in findings if finding.version}
     for name in BACKENDS:
-        console.print(f"backend {name}: {'ready' if name in there else 'not installed'}", highlight=False)
+        state = "ready" if name in there else "not installed"
+        console.print(f"backend {name}: {tensorrt_state(there) if name == 'tensorrt' else state}", highlight=False)
     for name, library in (("CUDA kernels", KERNELS), ("TensorRT plugin", PLUGIN)):
         console.print(f"{name}: {find_library(library) or 'not built (edgecolor build-plugins)'}", highlight=False)
     console.print(f"models: {', '.join(path.stem for path in shipped_models()) or 'none'}", highlight=False)

@@ -25,8 +25,8 @@ LEVELS = {
             ("references",),
             ("recollection",),
             ("smoothing",),
-            ("pipeline", "video", "backends", "images", "compare", "overlap"),
-            ("colorize", "coltran", "reference_files"),
+            ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid"),
+            ("colorize", "coltran", "preview", "reference_files"),
             ("train", "export"),
             ("cli",),
         )

@@ -9,6 +9,7 @@ from edgecolor.errors import EdgeColorError
 
 COMMANDS = (
     "colorize",
+    "preview",
     "models",
     "doctor",
     "export",

@@ -1,0 +1,58 @@
+"""edgecolor preview IN: one frame under different settings, in one picture."""
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command(help="Draw one frame under different settings, to choose by looking.")(preview)
+
+
+def preview(
+    src: Path = typer.Argument(metavar="IN", help="Video or picture."),
+    out: Path | None = typer.Option(None, help="Picture to write. Default: IN's name with -preview.png, here."),
+    at: str | None = typer.Option(None, help="Time of the frame, such as 12.5, 0:12, 1:02:03. Default: the beginning."),
+    grid: str = typer.Option(
+        "temperature,half-life",
+        help="One or two of temperature, half-life, saturation, working-size, look-ahead; values may be "
+        "listed: saturation=0.8/1/1.2.",
+    ),
+    model: str | None = typer.Option(None, help="Name from `edgecolor models`, or a model file."),
+    backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
+    temperature: float | None = typer.Option(None, help="Where it does not vary: as for colorize, like the next four."),
+    saturation: float | None = typer.Option(None),
+    half_life: float = typer.Option(1.0),
+    look_ahead: float = typer.Option(0.5),
+    working_size: int | None = typer.Option(None),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the picture if it exists."),
+    threads: int | None = typer.Option(None, min=1, help="Threads of the network. Default: all cores."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print errors only."),
+) -> None:
+    from edgecolor.cli.progress import FrameProgress
+    from edgecolor.config import ColorConfig
+    from edgecolor.preview import parse_time, preview
+
+    out = out or Path(f"{src.stem}-preview.png")
+    config = ColorConfig(
+        temperature=temperature,
+        saturation=saturation,
+        half_life=half_life,
+        look_ahead=look_ahead,
+        working_size=working_size,
+    )
+    with FrameProgress(src.name, quiet=quiet) as progress:
+        columns, rows = preview(
+            src,
+            out,
+            grid,
+            None if at is None else parse_time(at),
+            model,
+            backend=backend,
+            config=config,
+            overwrite=overwrite,
+            threads=threads,
+            progress=progress,
+        )
+    if not quiet:
+        print(f"wrote {out}: {columns} x {rows} pictures")

@@ -191,7 +191,7 @@ def test_a_shipped_model_is_found_by_its_name_and_a_near_name_is_suggested(folde
     with pytest.raises(ModelError, match="did you mean edge"):
         open_backend("egde")
     with pytest.raises(ModelError, match="installed: edge"):
-        open_backend("coltran")
+        open_backend("unheard of")
 
 
 def spoiled(folder, tmp_path, name, change):

@@ -17,7 +17,7 @@ LEVELS = {
     name: level
     for level, names in enumerate(
         (
-            ("frames", "config", "errors"),
+            ("frames", "config", "errors", "catalogue"),
             ("color",),
             ("stages", "motion", "manifest"),
             ("models", "kernels", "plugins", "engines", "gpu"),

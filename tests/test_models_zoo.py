@@ -15,8 +15,10 @@ pytest.importorskip("onnxscript")
 from zoo import TWINS, busy, on_meta, twin_of  # noqa: E402
 
 from edgecolor.backends import open_backend  # noqa: E402
+from edgecolor.catalogue import CATALOGUE  # noqa: E402
 from edgecolor.color.tokens import palette  # noqa: E402
 from edgecolor.errors import ConfigError, ModelError, ShapeError  # noqa: E402
+from edgecolor.export import import_weights as importing  # noqa: E402
 from edgecolor.export.checkpoint import export_checkpoint, save_safetensors  # noqa: E402
 from edgecolor.models import MODELS, build_model, manifest_of  # noqa: E402
 from edgecolor.models.rgb_to_ab import rgb_to_ab  # noqa: E402
@@ -431,3 +433,23 @@ def test_the_stem_takes_torchvisions_resnet18_and_no_other_network(tmp_path):
         encoder.load_imagenet(state)
     with pytest.raises(ModelError, match="not torchvision's resnet18"):
         encoder.load_imagenet({"features.0.weight": torch.zeros(2)})
+
+
+def test_the_catalogue_lists_every_model_with_its_size_and_a_config_that_is_there():
+    assert set(CATALOGUE) == {*MODELS, "coltran"}
+    for name, entry in CATALOGUE.items():
+        if name != "coltran":
+            count = sum(p.numel() for p in on_meta(name).parameters()) / 1e6
+            assert count == pytest.approx(entry.millions, abs=0.05 if entry.millions > 5 else 0.006), name
+        assert (CONFIGS / f"{entry.config}.yaml").is_file()
+    published = {name for name, entry in CATALOGUE.items() if entry.published}
+    assert published <= set(importing.IMPORTABLE)
+
+
+def test_a_model_without_installed_weights_says_how_to_get_them(tmp_path):
+    with pytest.raises(ModelError, match=r"eccv16 is known, but its weights are not installed: .*import-weights"):
+        open_backend("eccv16")
+    with pytest.raises(ModelError, match=r"train/configs/lpips-cnn-mobilenet.yaml and edgecolor export"):
+        open_backend("lpips-cnn")
+    with pytest.raises(ModelError, match="did you mean colorful"):
+        open_backend("colorfull")

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgecolor.catalogue import CATALOGUE, how_to_get
 from edgecolor.errors import ModelError
 from edgecolor.manifest import Manifest, weights_sha256
 
@@ -126,9 +127,9 @@ def find_model(model: str | Path, suffix: str = ".onnx") -> Path:
         shipped = WEIGHTS / f"{model}{kind}"
         if shipped.is_file():
             return shipped
+    if how := how_to_get(str(model)):
+        raise ModelError(f"{model} is known, but {how}")
     names = [candidate.stem for candidate in shipped_models()]
-    near = difflib.get_close_matches(str(model), names, 1)
+    near = difflib.get_close_matches(str(model), [*names, *CATALOGUE], 1)
     hint = f"did you mean {near[0]}?" if near else f"installed: {', '.join(names) or 'none'}; or give a file's path"
-    if str(model).startswith("coltran"):
-        hint = f"train its three stages and join them by edgecolor coltran join; {hint}"
     raise ModelError(f"no model is called {model!r}: {hint}")

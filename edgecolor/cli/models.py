@@ -1,10 +1,10 @@
-"""edgecolor models: the model files that come with the package."""
+"""edgecolor models: the model files that come with the package, and the models that files can be got or made for."""
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="List the models that are installed.")(models)
+    app.command(help="List the models: those that are installed, and how to get the others.")(models)
 
 
 def models() -> None:
@@ -12,7 +12,9 @@ def models() -> None:
     from rich.table import Table
 
     from edgecolor.backends import DEFAULT_MODEL, read_manifest, shipped_models
+    from edgecolor.catalogue import CATALOGUE
 
+    console = Console()
     table = Table("name", "kind", "palette", "working size", "MB", "version", "license", box=None, pad_edge=False)
     for path in shipped_models():
         manifest = read_manifest(path)
@@ -20,4 +22,14 @@ def models() -> None:
         size = f"{path.stat().st_size / 1e6:.1f}"
         row = (name, manifest.kind, manifest.palette, str(manifest.working_size), size, manifest.version)
         table.add_row(*row, manifest.license)
-    Console().print(table)
+    console.print(table)
+    installed = {path.stem for path in shipped_models()}
+    others = {name: entry for name, entry in CATALOGUE.items() if name not in installed}
+    if not others:
+        return
+    table = Table("not installed", "what", "M parameters", "weights", box=None, pad_edge=False)
+    for name, entry in others.items():
+        table.add_row(name, entry.what, f"{entry.millions:g}", entry.ways)
+    console.print()
+    console.print(table)
+    console.print("import: edgecolor import-weights FILE.pth; train: train/configs/NAME.yaml; see docs/models.md")

@@ -59,7 +59,7 @@ def test_the_state_is_carried_from_frame_to_frame_as_the_definition_says(backend
     ]
     for i, (keep, motion, temperature) in enumerate(steps):
         logits, features = backend.logits(frame(i))
-        assert logits.shape == (N, H, W, Q) and features.shape == (N, H, W, 96)
+        assert logits.shape == (N, H, W, Q) and features.shape == (N, H, W, 128)
         assert logits.dtype == features.dtype == np.float32
         np.testing.assert_array_equal(backend.probs(), state)  # logits leaves the state alone
         ab = backend.step(frame(i), keep, motion, temperature)
@@ -307,4 +307,4 @@ except EdgeColorError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("['onnxruntime', 'torch']\nno model is called 'no such model'")
+    assert done.stdout.startswith("['onnxruntime', 'tensorrt', 'torch']\nno model is called 'no such model'")

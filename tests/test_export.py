@@ -121,7 +121,7 @@ def test_the_file_has_the_inputs_and_outputs_of_the_design(session):
         "ab": ["N", 2, "h", "w"],
         "probs": [*cells, 313],
         "logits": [*cells, 313],
-        "features": [*cells, 96],
+        "features": [*cells, 128],
     }
 
 

@@ -453,3 +453,13 @@ def test_a_model_without_installed_weights_says_how_to_get_them(tmp_path):
         open_backend("lpips-cnn")
     with pytest.raises(ModelError, match="did you mean colorful"):
         open_backend("colorfull")
+
+
+@pytest.mark.parametrize("name, published", [("eccv16", 83.6), ("siggraph17", 150.5)])
+def test_the_operations_of_the_published_networks_are_those_published(name, published):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = on_meta(name)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 1, 256, 256))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(published, rel=2e-3)

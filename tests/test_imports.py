@@ -27,6 +27,7 @@ LEVELS = {
             ("smoothing",),
             ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid"),
             ("colorize", "coltran", "preview", "reference_files"),
+            ("bench",),
             ("train", "export"),
             ("cli",),
         )

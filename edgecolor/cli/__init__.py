@@ -15,6 +15,7 @@ COMMANDS = (
     "export",
     "build_plugins",
     "build_engine",
+    "bench",
     "train",
     "fit_tokens",
     "evaluate",

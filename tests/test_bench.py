@@ -1,0 +1,81 @@
+"""edgecolor bench: every part is measured, figures agree with each other, and what is not there is said."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edgecolor import bench
+from edgecolor.config import ColorConfig
+from edgecolor.errors import ConfigError, MissingDependencyError
+
+
+def test_bench_measures_every_part_on_this_machine(tmp_path):
+    from media import make_video
+
+    clip = make_video(tmp_path / "clip.mp4")
+    seen = []
+    report = bench.run(
+        backends=("onnxruntime",), sizes=("480p",), streams=(1,), seconds=0.05, clip=clip, threads=1, tell=seen.append
+    )
+    rows = report["rows"]
+    parts = [(row["part"], row["streams"]) for row in rows]
+    assert parts == [(p, 1) for p in ("net", "op", "step", "pipeline")] + [("video", 1)]
+    assert len(seen) == len(rows) and json.loads(json.dumps(report)) == report
+    for row in rows:
+        assert row["backend"] == "onnxruntime" and row["frames"] >= 3 and row["fps"] > 0
+        assert 0 < row["median_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        if row["part"] in ("net", "op", "step"):
+            assert row["frames"] % row["streams"] == 0
+    assert report["machine"]["cores"] >= 1 and "load" in report["machine"]
+
+
+def test_measure_counts_what_it_timed():
+    import time
+
+    figures = bench.measure(lambda: time.sleep(0.01), 0.1, 3)
+    assert figures["frames"] % 3 == 0 and figures["median_ms"] >= 10
+    assert figures["fps"] == pytest.approx(3e3 / figures["median_ms"], rel=0.5)
+
+
+def test_a_backend_that_is_not_there_is_listed_with_the_reason(monkeypatch):
+    def missing(path, threads=None):
+        raise MissingDependencyError("no NVIDIA driver is installed: use another")
+
+    monkeypatch.setitem(bench.open_backend.__globals__["BACKENDS"], "tensorrt", missing)
+    report = bench.run(backends=("tensorrt", "onnxruntime"), streams=(1,), parts=("op",), seconds=0.01, threads=1)
+    assert report["not run"] == {"tensorrt": "no NVIDIA driver is installed: use another"}
+    assert [row["part"] for row in report["rows"]] == ["op"]
+    with pytest.raises(MissingDependencyError):
+        bench.run(backends=("tensorrt",), streams=(1,), parts=("op",), seconds=0.01)
+
+
+@pytest.mark.parametrize("wrong", [{"sizes": ("4k",)}, {"parts": ("all",)}, {"streams": (0,)}, {"seconds": 0}])
+def test_what_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        bench.run(**wrong)
+
+
+def test_the_command_ends_in_one_line_of_json(tmp_path):
+    command = [sys.executable, "-m", "edgecolor", "bench", "--backend", "onnxruntime", "--part", "op"]
+    command[1:3] = ["-c", "from edgecolor.cli import main; main()"]
+    command += ["--streams", "1", "--seconds", "0.05", "--threads", "1", "--json", str(tmp_path / "out.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last == json.loads((tmp_path / "out.json").read_text()) and last["rows"][0]["part"] == "op"
+    assert done.stdout.splitlines()[1].startswith("op ")
+
+
+def test_engines_are_measured_with_two_frames_under_way_too(monkeypatch, tmp_path):
+    pytest.importorskip("onnx")
+    from test_backend_tensorrt import Machine, Profile, write_engine
+
+    Machine(monkeypatch)
+    profiles = (Profile((1, 32, 32), (1, 64, 96), (4, 512, 512)),)
+    path = write_engine(tmp_path / "edge.engine", "edge", profiles=profiles)
+    monkeypatch.setattr(bench, "working_size", lambda *_: (64, 96))
+    report = bench.run(path, ("tensorrt",), streams=(1,), parts=("step",), seconds=0.05, config=ColorConfig())
+    alone, under_way = report["rows"]
+    assert alone["note"] == "" and under_way["note"].startswith("two under way; one alone: upload ")

@@ -90,8 +90,10 @@ def find_images(sources: list[Path]) -> list[Path]:
     return found
 
 
-def names_of(path: Path, samples: int) -> list[str]:
-    return [path.name] if samples == 1 else [f"{path.stem}-{i}{path.suffix}" for i in range(samples)]
+def names_of(path: Path, samples: int, kind: str = "final") -> list[str]:
+    """One for each sample; those of stages are PNGs, in which small pictures lose nothing."""
+    names = [path.name] if samples == 1 else [f"{path.stem}-{i}{path.suffix}" for i in range(samples)]
+    return names if kind == "final" else [f"{name}.png" for name in names]
 
 
 def colorize_folder(
@@ -127,7 +129,7 @@ def colorize_folder(
         batch = paths[start : min(start + config.batch_size, last)]
         for path in batch:
             for kind, folder in folders.items():
-                for name in names_of(path, 1 if sheet and kind == "final" else config.samples):
+                for name in names_of(path, 1 if sheet and kind == "final" else config.samples, kind):
                     check_image_output(folder / name, path, overwrite)
         stills = [read_image(path) for path in batch]
         results = colorize_samples([still.rgb for still in stills], backend, config)
@@ -139,10 +141,10 @@ def colorize_folder(
 
 
 def _write(path: Path, still: Still, samples: list[dict], folders: dict[str, Path], sheet: bool) -> Iterator[Path]:
-    for name, sample in zip(names_of(path, len(samples)), samples, strict=True):
-        for kind, folder in folders.items():
-            if kind == "final" and sheet:
-                continue
+    for kind, folder in folders.items():
+        if kind == "final" and sheet:
+            continue
+        for name, sample in zip(names_of(path, len(samples), kind), samples, strict=True):
             write_image(folder / name, sample[kind], still if kind == "final" else Still(sample[kind]))
             yield folder / name
     if sheet:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -423,6 +424,8 @@ def test_pictures_shared_by_machines_come_out_as_from_one(joined, photos, tmp_pa
     assert len(whole) == 24 and len(parts[0]) == 8 and not set(parts[0]) & set(parts[1])
     assert whole == parts[0] | parts[1]
     assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == ["final", "stage1", "stage2", "stage3"]
+    codes = cv2.imread(str(tmp_path / "whole" / "stage1" / "photo_03-1.png.png"))[..., ::-1]
+    assert codes.shape == (SIDE, SIDE, 3) and not (codes % 32).any()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ COMMANDS = (
     "evaluate",
     "coltran",
     "import_weights",
+    "compare",
 )
 
 app = typer.Typer(

@@ -1,8 +1,8 @@
 """Check and measure everything that needs an NVIDIA GPU, in one go: `make gpu-check`.
 
-Needs the CUDA toolkit (nvcc) and PyTorch; TensorRT's headers, OpenCV and compute-sanitizer are used where they are, and
-what could not run is listed as not run. Takes less than 8 minutes, most of them torch.compile and the sanitizer. The
-last line is one JSON object, which also goes to benchmarks/results/. Exit status: 0 all well, 1 something is wrong,
+Needs the CUDA toolkit (nvcc) and PyTorch; TensorRT and its headers, OpenCV, PyAV, ONNX Runtime and compute-sanitizer
+are used where they are, and what could not run is listed as not run. Takes less than 8 minutes without TensorRT, most
+of them torch.compile and the sanitizer; engines take their own time, int8 most of it for its calibration. The last line is one JSON object, which also goes to benchmarks/results/. Exit status: 0 all well, 1 something is wrong,
 2 there is no GPU.
 """
 
@@ -90,6 +90,19 @@ def build_plugin(folder: Path, library: Path) -> tuple[Path, Path]:
     return plugin, host
 
 
+def check_engines(folder: Path, library: Path) -> dict:
+    """Engines with the plugin, where it can be built, and without it."""
+    import gpu_check_engines
+
+    if not (folder / "libedgecolor_plugin.so").is_file():  # another part may have built it
+        try:
+            build_plugin(folder, library)
+        except NotRunError as reason:
+            print(f"  engines with the plugin are left out: {reason}")
+    os.environ["EDGECOLOR_PLUGINS"] = str(folder)
+    return gpu_check_engines.check_engines(folder)
+
+
 def sanitize(library: Path) -> dict:
     """Run small jobs under compute-sanitizer's tools, in processes of their own."""
     tool = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
@@ -113,6 +126,7 @@ def main() -> int:
     import gpu_check_parts as parts
     import torch
 
+    from edgecolor.errors import MissingDependencyError
     from edgecolor.kernels import load_kernels
 
     start = time.monotonic()
@@ -132,6 +146,7 @@ def main() -> int:
             "graph": lambda: parts.replay_graph(decode),
             "frame_planes": lambda: parts.check_frame_planes(kernels, "cuda"),
             "plugin": lambda: parts.check_plugin(*build_plugin(folder, library), "cuda"),
+            "engines": lambda: check_engines(folder, library),
             "sanitizer": lambda: sanitize(library),
             "model": parts.measure_model,
         }
@@ -139,7 +154,9 @@ def main() -> int:
             began = time.monotonic()
             try:
                 report[part] = check()
-            except NotRunError as reason:
+                if isinstance(report[part], dict) and report[part].get("failed"):
+                    report["failed"][part] = str(report[part]["failed"])[:1500]
+            except (NotRunError, MissingDependencyError) as reason:
                 report["not_run"][part] = str(reason)
             except FAILURES as error:
                 # The machine is lent by the hour: one part that fails must not hide what the others find.

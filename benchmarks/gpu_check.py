@@ -2,8 +2,9 @@
 
 Needs the CUDA toolkit (nvcc) and PyTorch; TensorRT and its headers, OpenCV, PyAV, ONNX Runtime and compute-sanitizer
 are used where they are, and what could not run is listed as not run. Takes less than 8 minutes without TensorRT, most
-of them torch.compile and the sanitizer; engines take their own time, int8 most of it for its calibration. The last line is one JSON object, which also goes to benchmarks/results/. Exit status: 0 all well, 1 something is wrong,
-2 there is no GPU.
+of them torch.compile and the sanitizer; engines take their own time, int8 most of it for its calibration. The last
+line is one JSON object, which also goes to benchmarks/results/. Exit status: 0 all well, 1 something is wrong, 2 there
+is no GPU.
 """
 
 import json

@@ -14,6 +14,7 @@ from edgecolor.compare import SideBySide
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.images import check_image_output, read_image, write_image
+from edgecolor.mood import brighten, warmed
 from edgecolor.overlap import overlapped
 from edgecolor.pipeline import Colorizer
 from edgecolor.references import Reference
@@ -49,7 +50,7 @@ def open_colorizer(
 
     raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed)
     """
-    return Colorizer(open_backend(model, backend, threads), config, references)
+    return Colorizer(warmed(open_backend(model, backend, threads), config), config, references)
 
 
 def colorize_image(
@@ -86,20 +87,25 @@ def colorize_image_file(
     config: ColorConfig | None = None,
     references: Sequence[Reference] = (),
     colorizer: Colorizer | None = None,
+    brightness: float = 0.0,
     overwrite: bool = False,
     compare: bool = False,
     threads: int | None = None,
 ) -> None:
     """Colorize a PNG, JPEG, TIFF or WebP file into another; EXIF, ICC profile, resolution and transparency are kept.
 
-    The options are those of colorize_video.
+    brightness  in [-1, 1]: bends the lightness of the result, see mood.brighten; 0 keeps it
+
+    The other options are those of colorize_video.
     """
+    if not -1 <= brightness <= 1:
+        raise ConfigError(f"brightness must lie in [-1, 1], got {brightness}")
     src, dst = Path(src), Path(dst)
     check_image_output(dst, src, overwrite)
     still = read_image(src)
     if colorizer is None:
         colorizer = open_colorizer(model, backend=backend, config=config, references=references, threads=threads)
-    rgb = colorizer.image(still.rgb)
+    rgb = brighten(colorizer.image(still.rgb), brightness)
     if compare:
         rgb = np.concatenate([still.rgb, rgb], axis=1)
         still.alpha = None if still.alpha is None else np.concatenate([still.alpha, still.alpha], axis=1)

@@ -9,6 +9,7 @@ from edgecolor.errors import ConfigError
 class ColorConfig:
     temperature: float | None = None  # of the annealed mean, in (0, 1]; None: the model's own
     saturation: float | None = None  # factor on ab, 0 is gray; None: the model's own
+    warmth: float = 0.0  # ab units that all colors move along daylight's line: above 0 to amber, below to blue
     half_life: float = 1.0  # seconds until a past frame weighs half; 0 turns smoothing off
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
     look_ahead: float = 0.5  # seconds of later looks that have a say, at the least; 0: colors depend on the past alone
@@ -21,6 +22,8 @@ class ColorConfig:
             raise ConfigError(f"temperature must lie in (0, 1], got {self.temperature}")
         if self.saturation is not None and not 0 <= self.saturation <= 4:
             raise ConfigError(f"saturation must lie in [0, 4], got {self.saturation}")
+        if not -60 <= self.warmth <= 60:
+            raise ConfigError(f"warmth is in ab units, from -60 to 60, got {self.warmth}")
         if not 0 <= self.half_life < float("inf"):
             raise ConfigError(f"half-life is in seconds and cannot be negative or infinite, got {self.half_life}")
         if not 0 <= self.look_ahead <= 10:

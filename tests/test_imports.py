@@ -25,7 +25,7 @@ LEVELS = {
             ("references",),
             ("recollection",),
             ("smoothing",),
-            ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid"),
+            ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid", "mood"),
             ("colorize", "coltran", "preview", "reference_files"),
             ("bench",),
             ("train", "export"),

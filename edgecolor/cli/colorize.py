@@ -17,6 +17,8 @@ def colorize(
     backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
     temperature: float | None = typer.Option(None, help="In (0, 1]: lower is more vivid. Default: the model's."),
     saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
+    warmth: float = typer.Option(0.0, help="Ab units toward amber, or below 0 toward blue, for all colors."),
+    brightness: float = typer.Option(0.0, help="Pictures only, in [-1, 1]: bends their lightness; 0 keeps it."),
     half_life: float = typer.Option(1.0, help="Seconds until a past frame weighs half; 0: no smoothing."),
     scene_cut: float = typer.Option(0.5, help="In (0, 1]: how unlike two frames must be to drop the past."),
     look_ahead: float = typer.Option(0.5, help="Seconds of later frames that have a say; 0: only past ones."),
@@ -55,6 +57,7 @@ def colorize(
     config = ColorConfig(
         temperature=temperature,
         saturation=saturation,
+        warmth=warmth,
         half_life=half_life,
         scene_cut=scene_cut,
         look_ahead=look_ahead,
@@ -75,6 +78,7 @@ def colorize(
             backend=backend,
             config=config,
             references=references,
+            brightness=brightness,
             overwrite=overwrite,
             compare=compare,
             threads=threads,
@@ -82,6 +86,8 @@ def colorize(
         if not quiet:
             print(f"wrote {dst}")
         return
+    if brightness:
+        raise ConfigError("--brightness is for pictures: the luma of a video stays as it is, bit for bit; leave it out")
     from edgecolor.video import EncodeOptions
 
     if keep_frames is not None:

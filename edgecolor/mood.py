@@ -1,0 +1,59 @@
+"""The mood of colors, for every model: warmth of all of them, and the brightness of a picture."""
+
+import numpy as np
+
+from edgecolor.color.lab import srgb_to_lab
+from edgecolor.config import ColorConfig
+from edgecolor.stages.ab_to_rgb import ab_to_rgb
+
+Array = np.ndarray
+# Where white goes in ab when light changes from D65 to D50 and nothing adapts, at length 1.
+DAYLIGHT = np.array([0.134, 0.991], np.float32)
+STRIP = 2**20  # pixels at a time
+
+
+class Warmed:
+    """A backend whose colors are moved along daylight's line; its state between frames stays the network's own.
+
+    net     an open backend
+    warmth  ab units: above 0 toward amber, below 0 toward blue
+    """
+
+    def __init__(self, net, warmth: float):
+        self.net = net
+        self.shift = (warmth * DAYLIGHT)[:, None, None]
+
+    def step(self, *arguments, **options) -> Array:
+        return self.net.step(*arguments, **options) + self.shift
+
+    def decode(self, *arguments, **options) -> Array:
+        return self.net.decode(*arguments, **options) + self.shift
+
+    def __getattr__(self, name: str):
+        return getattr(self.net, name)
+
+
+def warmed(net, config: ColorConfig | None):
+    """The backend with the config's warmth; itself where there is nothing to change."""
+    if not config or not config.warmth:
+        return net
+    saturation = net.manifest.saturation if config.saturation is None else config.saturation
+    return Warmed(net, config.warmth / saturation) if saturation else net  # which comes after, and is a factor on all
+
+
+def brighten(rgb: Array, brightness: float) -> Array:
+    """Bend the lightness of a picture, black and white staying; colors keep their ab as far as the gamut has them.
+
+    rgb         (H, W, 3) uint8
+    brightness  in [-1, 1]: at 1 the lightness L* of 25 becomes 50, at -1 that of 50 becomes 25; 0 changes nothing
+    returns     (H, W, 3) uint8
+    """
+    if not brightness:
+        return rgb
+    rows = max(1, STRIP // rgb.shape[1])
+    strips = []
+    for top in range(0, len(rgb), rows):
+        lab = srgb_to_lab(rgb[top : top + rows].astype(np.float32) / 255)
+        lightness = 100 * (lab[..., 0].clip(0, 100) / 100) ** np.float32(2.0**-brightness)
+        strips.append(ab_to_rgb(lightness, lab[..., 1:]))
+    return np.concatenate(strips)

@@ -64,6 +64,12 @@ def test_look_ahead_and_working_size_make_a_difference(clip, tmp_path):
     assert all(np.abs(cell(out, *place, 96, 64) - first).max() > 0 for place in ((1, 0), (0, 1)))
 
 
+def test_a_half_life_is_seen_because_the_frames_before_are_run_through(clip, tmp_path):
+    out = tmp_path / "grid.png"
+    preview(clip, out, "half-life=0/3", 0.7, config=ColorConfig(working_size=64, look_ahead=0, network_rate=0))
+    assert np.abs(cell(out, 0, 0, 96, 64, False) - cell(out, 1, 0, 96, 64, False)).mean() > 0.3
+
+
 def test_what_is_set_is_among_the_values_and_marked(clip, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr("edgecolor.preview.picture_grid", lambda rows, columns, names, title: drawn.update(

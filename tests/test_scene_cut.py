@@ -204,6 +204,15 @@ def test_unlikeness_ignores_exposure_and_is_large_between_different_pictures(sce
     assert unlikeness([small["camera"], coffee], coffee) < 0.05  # from before a flash
 
 
+def test_an_overexposed_picture_is_like_the_one_before_the_lamp(scenes):
+    for name in NAMES:
+        before, after = (
+            cv2.resize(np.clip(view(scenes[name]) * gain + offset, 0, 100), (48, 27), interpolation=cv2.INTER_AREA)
+            for gain, offset in ((1, 0), (2, 30))
+        )
+        assert unlikeness(before, after) < 0.4, name
+
+
 def test_a_frame_costs_less_than_a_millisecond(scenes):
     frames = [np.ascontiguousarray(view(scenes["coffee"], 3 * i, 2 * i)) for i in range(16)]
     cuts, took = SceneCuts(THRESHOLD), []

@@ -33,6 +33,7 @@ def evaluate(
     saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     half_life: float = typer.Option(1.0, help="Clips: seconds until a past frame weighs half; 0: no smoothing."),
+    look_ahead: float = typer.Option(0.5, help="Clips: seconds of later looks that have a say; 0: the past alone."),
     threads: int = typer.Option(2, min=1, help="Threads that compute the metrics."),
 ) -> None:
     from edgecolor.errors import ConfigError
@@ -62,6 +63,7 @@ def evaluate(
         saturation=saturation,
         working_size=working_size,
         half_life=half_life,
+        look_ahead=look_ahead,
     )
     if sheet:
         write_sheet(sheet, report.sheet, ["gray", *(Path(model).name for model in models), "original"])

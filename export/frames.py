@@ -64,9 +64,10 @@ def inputs_of(lightness: np.ndarray, manifest: Manifest, half_state: bool = Fals
 
     half_state  the model's state is float16
     """
-    if manifest.kind != "tokens":
-        return {"lightness": lightness}
     n, _, h0, w0 = lightness.shape
+    if manifest.kind != "tokens":
+        hints = {"hints": np.zeros((n, 3, h0, w0), np.float32)} if manifest.hints else {}
+        return {"lightness": lightness, **hints}
     cells = (n, h0 // manifest.stride, w0 // manifest.stride)
     tokens = len(palette(manifest.palette).centers)
     return {

@@ -94,7 +94,7 @@ def shapes_of(profile: Profile, manifest: Manifest) -> Shapes:
         cells = (n, h0 // manifest.stride, w0 // manifest.stride)
         probs = (*cells, tokens)
         shapes: dict[str, tuple[int, ...]] = {"lightness": (n, 1, h0, w0), "prev_probs": probs, "logits": probs}
-        return shapes | {"motion": (*cells, 2), "keep": cells, "centers": (tokens, 2)}
+        return shapes | {"motion": (*cells, 2), "keep": cells, "centers": (tokens, 2), "hints": (n, 3, h0, w0)}
 
     low, opt, high = at(profile.min), at(profile.opt), at(profile.max)
     return {name: (low[name], opt[name], high[name]) for name in low}

@@ -288,6 +288,44 @@ def test_an_onnx_model_is_run_by_the_engine_beside_it_or_the_one_that_was_built_
     assert open_backend(model, "tensorrt").path == beside
 
 
+def write_regression(folder):
+    """A network of one convolution that predicts ab from lightness and hints: its .onnx and its engine."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from edgecolor.export.onnx_to_engine import save
+    from edgecolor.manifest import Manifest
+
+    weight = np.random.default_rng(0).normal(0, 0.1, (2, 4, 4, 4)).astype(np.float32)
+    nodes = [helper.make_node("Concat", ["lightness", "hints"], ["x"], axis=1)]
+    nodes += [helper.make_node("Conv", ["x", "weight"], ["ab"], strides=[4, 4])]
+    shapes = {"lightness": ["N", 1, "h0", "w0"], "hints": ["N", 3, "h0", "w0"], "ab": ["N", 2, "h", "w"]}
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "g", infos[:2], infos[2:], [numpy_helper.from_array(weight, "weight")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    save(model, Manifest("conv", "regression", "", hints=True), folder / "conv.onnx")
+    return folder / "conv.onnx"
+
+
+def test_a_model_without_tokens_blends_ab_and_takes_hints_as_in_onnxruntime(machine, tmp_path):
+    path = write_regression(tmp_path)
+    manifest, plan = read_manifest(path), b"plan:" + path.read_bytes()
+    gpu = {"name": GPU.name, "compute_capability": GPU.compute_capability}
+    key = {"flavor": "tensorrt", "tensorrt": VERSION, "gpu": gpu, "decode": "native"}
+    (tmp_path / "conv.engine").write_bytes(plan)
+    EngineInfo(key, manifest, PROFILES, COMMAND, engines.sha256_of(plan)).write(tmp_path / "conv.engine.json")
+    backend, theirs = open_backend(tmp_path / "conv.engine"), open_backend(path, threads=1)
+    hints = np.random.default_rng(0).normal(0, 30, (N, 3, H0, W0)).astype(np.float32)
+    for each in (backend, theirs):
+        each.start(N, H0, W0)
+    for i, (given, arguments) in enumerate(zip([None, hints, hints, hints, None, hints, None], steps(), strict=True)):
+        if i != 3:
+            for each in (backend, theirs):
+                each.hint(given)
+        np.testing.assert_allclose(backend.step(*arguments), theirs.step(*arguments), rtol=0, atol=1e-3)
+    with pytest.raises(ModelError, match="without color tokens"):
+        backend.probs()
+
+
 # What may be wrong, and what the one line then says.
 
 

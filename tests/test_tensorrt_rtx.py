@@ -14,6 +14,7 @@ from cuda_on_cpu import build_plugin_for_cpu
 onnx = pytest.importorskip("onnx")
 
 from edgecolor.backends.files import WEIGHTS, read_manifest, shipped_models  # noqa: E402
+from edgecolor.color.tokens import palette  # noqa: E402
 from edgecolor.errors import EdgeColorError  # noqa: E402
 from edgecolor.export.decode_path import keep_outputs, rewrite  # noqa: E402
 from edgecolor.export.frames import inputs_of  # noqa: E402
@@ -44,7 +45,7 @@ def shapes_of(manifest, tokens=313):
     shapes = {}
     for n, h0, w0 in ((1, 64, 64), (1, 96, 128), (2, 128, 192)):
         feed = inputs_of(np.zeros((n, 1, h0, w0), np.float32), manifest)
-        feed["logits"], feed["centers"] = feed["prev_probs"], np.zeros((tokens, 2))
+        feed["logits"], feed["centers"] = feed.get("prev_probs", np.zeros(0)), np.zeros((tokens, 2))
         for name, array in feed.items():
             shapes.setdefault(name, []).append(array.shape)
     return shapes
@@ -79,6 +80,41 @@ def test_every_token_model_is_parsed_and_built_by_the_native_path(path, precisio
     assert found["bytes"] > 100_000
     assert found["tensors"]["probs"] == [[-1, -1, -1, 313], state] == found["tensors"]["prev_probs"]
     assert found["tensors"]["ab"] == [[-1, 2, -1, -1], "DataType.FLOAT"]
+
+
+ZOO = ("ct2-tiny", "ct2-tiny-full", "eccv16", "colorful", "basic-lab", "siggraph17")
+
+
+@pytest.fixture(scope="module", params=ZOO)
+def zoo_model(request, tmp_path_factory):
+    """A small twin of each family, exported as its full size would be."""
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from zoo import TWINS, busy
+
+    from edgecolor.export.torch_to_onnx import export_onnx
+    from edgecolor.models import manifest_of
+
+    model = busy(TWINS[request.param]())
+    path = tmp_path_factory.mktemp("zoo") / f"{request.param}.onnx"
+    export_onnx(model, manifest_of(request.param, model), path)
+    return path
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_family_of_the_zoo_is_parsed_and_built_by_the_native_path(zoo_model, precision, tmp_path):
+    manifest = read_manifest(zoo_model)
+    model = at_precision(onnx.load(zoo_model), manifest, precision)
+    keep_outputs(model, OUTPUTS if manifest.kind == "tokens" else ("ab",))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(rewrite(model, "native"), tmp_path / "model.onnx")
+    (tmp_path / "shapes.json").write_text(json.dumps(shapes_of(manifest, len(palette_of(manifest)))))
+    done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["bytes"] > 10_000, done.stderr[-2000:]
+
+
+def palette_of(manifest):
+    return palette(manifest.palette).centers if manifest.kind == "tokens" else ()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_tokens, started
+from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.cuda_device import Device, open_device
 from edgecolor.backends.files import read_manifest
 from edgecolor.backends.tensorrt_engine import LoadedEngine, import_tensorrt, no_profile
@@ -59,6 +59,7 @@ class Slot:
 
     inputs: dict[str, Buffer]
     ab: Buffer
+    hints_given: int = -1  # which of them inputs["hints"] holds
     moves: bool = True  # whether inputs["motion"] may hold anything but zeros
     runs: int = 0
     graph: Any = None
@@ -103,7 +104,7 @@ class TensorRTBackend:
             device.free()
             self.uploads, self.stream = device.stream(), device.stream()
             shapes = {"lightness": grid.lightness, "prev_probs": grid.probs, "motion": grid.motion, "keep": grid.keep}
-            self.shapes = shapes = {**shapes, "temperature": (1,)}
+            self.shapes = shapes = {**shapes, "temperature": (1,), "hints": grid.hints}
             self.engine.set_shapes(profile, shapes, self.stream)
             small = [name for name in self.engine.inputs if name != "prev_probs"]
             types = self.engine.types
@@ -123,7 +124,9 @@ class TensorRTBackend:
                 self.large = {name: Buffer(device, self.engine.shape(name), types[name]) for name in self._fetched()}
         self.turn = 0  # the slot of the next frame, and the state that it reads
         self.decode_inputs: dict[str, Buffer] = {}
-        self.past_ab = np.zeros(grid.ab, np.float32)  # the state of a model without tokens
+        # Of a model without tokens:
+        self.past_ab = np.zeros(grid.ab, np.float32)  # the state
+        self.hints, self.hints_given = np.zeros(grid.hints, np.float32), 0
         self.grid = grid
 
     def _fetched(self) -> list[str]:
@@ -151,6 +154,8 @@ class TensorRTBackend:
             elif slot.moves:
                 inputs["motion"] = np.zeros(grid.motion, np.float32)
             slot.moves = motion is not None
+        elif self.manifest.hints and slot.hints_given != self.hints_given:
+            inputs["hints"], slot.hints_given = self.hints, self.hints_given
         buffers = slot.inputs if engine is self.engine else {**slot.inputs, **self.decode_inputs}
         addresses = {name: buffers[name].pointer for name in engine.inputs if name != "prev_probs"}
         addresses["ab"] = slot.ab.pointer
@@ -215,6 +220,12 @@ class TensorRTBackend:
         motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
         self.past_ab = blend_ab(ab, self.past_ab, motion, grid.checked_keep(keep))
         return self.past_ab.copy()
+
+    def hint(self, hints: Array | None) -> None:
+        need_hints(self.manifest)
+        grid = started(self.grid)
+        self.hints = np.zeros(grid.hints, np.float32) if hints is None else grid.checked("hints", hints).copy()
+        self.hints_given += 1
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None

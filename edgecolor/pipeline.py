@@ -88,7 +88,6 @@ class Colorizer:
             for item in items:
                 yield item, self.ab(item) if isinstance(item, LumaFrame) else None
             return
-        self._smoother.looks_ahead = True
         ahead = LookAhead(self._smoother, self.look_ahead)
         for item in items:
             yield from ahead.add(item, self._see(item) if isinstance(item, LumaFrame) else None)

@@ -1,11 +1,12 @@
 """Colors on the token grid over time: looks of the network, each blended with the ones before it, and after it too
 where the frames may wait for those.
 
-Past looks are blended by ColorTokenDecode as they come, with a weight that halves every half-life. That is the filter
-half of a Kalman filter of colors that drift; looking ahead is the other half, the smoother of Rauch, Tung and Striebel
-(AIAA Journal, 1965): from the last look of a window back to the first, each look is blended with the one after it, by
-the same weight and the same op. Models without tokens are blended in ab. A frame between two looks takes its colors
-from both, along the motion.
+Past looks are blended by ColorTokenDecode as they come, as probabilities, with a weight that halves every half-life.
+That is the filter half of a Kalman filter of colors that drift; looking ahead is the other half, the smoother of Rauch,
+Tung and Striebel (AIAA Journal, 1965): from the last look of a window back to the first, each look's ab is blended with
+the one after it, by the same weight. This half is done in ab: as probabilities it looked and measured the same
+(docs/flicker.md), and took as long as half a network. A frame between two looks takes its colors from both, along the
+motion.
 """
 
 from collections import deque
@@ -20,7 +21,6 @@ from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.recollection import Recollection, as_logits
-from edgecolor.stages.blend_ab import blend_ab
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
@@ -40,7 +40,6 @@ class Look:
     seconds: float
     picture: np.ndarray  # as motion is searched in
     ab: np.ndarray  # (2, h, w), by this look and the ones before it; once settled by those after it too
-    probs: np.ndarray | None  # the same as the network's state, where it is kept to look ahead
     weight: float  # of the look before it, where both show the same thing
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
@@ -73,7 +72,6 @@ class Smoother:
     net          a backend that was started with the working size
     grid         (h, w) of its tokens
     recollection has a say in what the network says, if given
-    looks_ahead  set to keep the states of looks, which `settle` needs
     """
 
     def __init__(
@@ -86,8 +84,6 @@ class Smoother:
     ):
         self.net, self.temperature, self.half_life = net, temperature, config.half_life
         self.recollection = recollection
-        self.has_tokens = net.manifest.kind == "tokens"
-        self.looks_ahead = False
         self.flow = Flow(*grid)
         self._cuts = SceneCuts(config.scene_cut)
         self._pace = Pace(config.network_rate)
@@ -122,8 +118,7 @@ class Smoother:
             back, onward = self.flow.both(picture, before.picture)
             cells, keep = back.cells[None], weight * back.shown[None]
         ab = self._asked(lightness[None, None], keep, cells, seconds, given)[0]
-        probs = self.net.probs() if self.looks_ahead and self.has_tokens else None
-        look = Look(seconds, picture, ab, probs, weight, is_given=given is not None)
+        look = Look(seconds, picture, ab, weight, is_given=given is not None)
         if weight:
             before.next, before.onward = look, onward
         return look
@@ -141,28 +136,19 @@ class Smoother:
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""
-        looks[-1].is_settled = count == len(looks)
         later = looks[-1].ab
-        if self.has_tokens:
-            self.net.recall(looks[-1].probs)
+        looks[-1].is_settled = count == len(looks)
         for i in range(len(looks) - 2, -1, -1):
             look = looks[i]
-            if look.is_given:  # it stays, and those before it see it as it is
-                later, look.is_settled = look.ab, look.is_settled or i < count
-                if self.has_tokens:
-                    self.net.recall(look.probs)
-                continue
             if look.is_settled:
                 break
-            motion, keep = look.onward.cells[None], look.next.weight * look.onward.shown[None]
-            if self.has_tokens:
-                later = self.net.decode(as_logits(look.probs), keep, motion, self.temperature)[0]
+            if not look.is_given:  # the user's colors stay, and those before see them as they are
+                share = look.next.weight * look.onward.shown
+                later = (1 - share) * look.ab + share * moved(later, look.onward)
             else:
-                later = blend_ab(look.ab[None], later[None], motion, keep)[0]
+                later = look.ab
             if i < count:
                 look.ab, look.is_settled = later, True
-        if self.has_tokens:
-            self.net.recall(self._last.probs)
 
     def between(self, seen: Seen) -> np.ndarray:
         """(2, h, w) of a frame, from the looks before and after it."""

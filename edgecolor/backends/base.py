@@ -61,9 +61,6 @@ class Backend(Protocol):
     def probs(self) -> Array:
         """A copy of the state, (N, h, w, Q) float32."""
 
-    def recall(self, probs: Array) -> None:
-        """Make probs, (N, h, w, Q) as the method before gave them, the state again. raises ShapeError"""
-
     def close(self) -> None:
         """Give the memory back. The backend is of no use after it."""
 

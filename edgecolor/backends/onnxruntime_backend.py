@@ -151,9 +151,5 @@ class OnnxRuntimeBackend:
         started(self.grid)
         return self.state.numpy().copy()
 
-    def recall(self, probs: Array) -> None:
-        # Copied: on the CPU an OrtValue shares the array's memory, and the op will write to it two frames on.
-        self.state = self.to_device(started(self.grid).checked("probs", probs).copy())
-
     def close(self) -> None:
         self.session = self.decoder = self.state = self.next_state = self.still = self.grid = None

@@ -290,14 +290,6 @@ class TensorRTBackend:
             self.device.synchronize(self.device.record(self.stream))
         return state.host.astype(np.float32)
 
-    def recall(self, probs: Array) -> None:
-        probs = started(self.grid).checked("probs", probs)
-        with self.device.active():
-            state = self._state()
-            np.copyto(state.host, probs, casting="same_kind")
-            state.upload(self.stream)
-            self.device.synchronize(self.device.record(self.stream))
-
     def close(self) -> None:
         if self.engine is None:
             return

@@ -111,8 +111,5 @@ class TorchBackend:
         started(self.grid)
         return self.state.cpu().numpy().copy()
 
-    def recall(self, probs: Array) -> None:
-        self.state = self.to_device(started(self.grid).checked("probs", probs))
-
     def close(self) -> None:
         self.model = self.state = self.still = self.grid = None

@@ -157,7 +157,7 @@ def colorize_video(
             chroma_format = double.single(writer.chroma_format) if double else writer.chroma_format
             colorizer.begin(reader.luma_format, chroma_format)
             frames = 0
-            with closing(overlapped(reader)) as read, closing(overlapped(colorizer.colors(read))) as items:
+            with closing(overlapped(reader)) as read, closing(overlapped(colorizer.colors(read), 16)) as items:
                 for item, ab in items:
                     if ab is None:
                         writer.copy(item)

@@ -14,7 +14,7 @@ class ColorConfig:
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
     look_ahead: float = 0.5  # seconds of later looks that have a say, at the least; 0: colors depend on the past alone
     shot_memory: float = 0.0  # say of the colors that things had before in this video, in [0, 1]; 0: none
-    network_rate: float = 4.0  # looks of the network per second of video, at the least; 0: at every frame
+    network_rate: float = 3.0  # looks of the network per second of video, at the least; 0: at every frame
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
     def __post_init__(self):

@@ -28,10 +28,15 @@ def search_picture(lightness: np.ndarray) -> np.ndarray:
 
 def warp_by(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """picture (H, W[, C]) sampled at (x, y) + flow (H, W, 2), bilinearly, clamped to the border."""
+    return cv2.remap(picture, *ends(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def ends(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y, (H, W) each, of where flow (H, W, 2) leads from every place."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return x, y
 
 
 def exposure(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
@@ -41,10 +46,11 @@ def exposure(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     not do: something bright that enters changes both.
     """
     x, y = (picture[::4, ::4].ravel().astype(np.float32) for picture in (before, after))
-    gain, offset = 1.0, float(np.median(y - x))
+    half = x.size // 2
+    gain, offset = 1.0, float(np.partition(y - x, half)[half])
     for _ in range(3):
         misfit = np.abs(y - gain * x - offset)
-        fits = misfit <= np.median(misfit)
+        fits = misfit <= np.partition(misfit, half)[half]
         a, b = x[fits], y[fits]
         mean = a.mean()
         deviation = a - mean
@@ -103,16 +109,15 @@ class Flow:
         On a flat sky under grain the flow is noise: what looks as it does in the same place is shown too, as unmoved.
         """
         height, width = this.shape
-        x = np.arange(width) + flow[..., 0]
-        y = np.arange(height)[:, None] + flow[..., 1]
+        x, y = ends(flow)
         found = (x > -1) & (x < width) & (y > -1) & (y < height)
-        moved = warp_by(other, flow)
+        moved = cv2.remap(other, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         gain, offset = exposure(moved, this)
         found &= cv2.absdiff(this, cv2.addWeighted(moved, gain, moved, 0, offset)) < SAME_LIGHTNESS
         if among is not None:
             found &= among
         unchanged = cv2.absdiff(this, cv2.addWeighted(other, gain, other, 0, offset)) < SAME_LIGHTNESS / 2
-        flow[unchanged & ~found] = 0
+        flow *= (found | ~unchanged)[..., None]
         shown = cv2.resize((found | unchanged).astype(np.float32), self._grid, interpolation=cv2.INTER_AREA)
         cells = cv2.resize(flow, self._grid, interpolation=cv2.INTER_AREA)
         return Motion(cells * np.float32(self._grid[0] / width), shown)

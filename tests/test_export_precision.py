@@ -1,5 +1,7 @@
 """Precision in the graph: float16 and int8 files stay close to float32, and say in their types what they are."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,13 @@ skimage_color = pytest.importorskip("skimage.color")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from edgecolor.backends import open_backend  # noqa: E402
 from edgecolor.backends.files import WEIGHTS, read_manifest  # noqa: E402
 from edgecolor.errors import ConfigError, ModelError  # noqa: E402
 from edgecolor.export.frames import inputs_of, lightness_of_files  # noqa: E402
 from edgecolor.export.half import fold_casts, to_half, too_large  # noqa: E402
 from edgecolor.export.int8 import quantizable, quantized_weight, ranges_of, to_int8  # noqa: E402
+from edgecolor.export.onnx_to_engine import EngineOptions, save_at_precision  # noqa: E402
 
 EDGE = WEIGHTS / "edge.onnx"
 MANIFEST = read_manifest(EDGE)
@@ -118,6 +122,24 @@ def test_float16_state_is_carried_as_the_float32_one_is(edge, photographs):
         feed["motion"] = feed["motion"] + np.float32(0.5)
     full, found = (run(model, feed)[0] for model, feed in zip((edge, half), feeds, strict=True))
     assert ciede2000(photographs[1], full, found) < 0.1
+
+
+def test_float16_file_runs_as_any_model_with_a_float32_op_beside_it(edge, photographs, tmp_path):
+    """Steps, edited logits and what is fetched, in turn: the state is float16 for the one and float32 for the other."""
+    save_at_precision(EDGE, EngineOptions("fp16"), tmp_path / "half.onnx")
+    found = []
+    for path in (EDGE, tmp_path / "half.onnx"):
+        with closing(open_backend(path, threads=1)) as backend:
+            backend.start(1, 96, 128)
+            first = backend.step(photographs[0], 0.0)
+            logits, features = backend.logits(photographs[1])
+            edited = backend.decode(logits, 0.6, np.full((1, 24, 32, 2), 0.5, np.float32))
+            logits, features = backend.logits(photographs[2])  # does not touch the state
+            found.append((first, edited, backend.step(photographs[1], 0.6), backend.probs()))
+            assert {array.dtype for array in (*found[-1], logits, features)} == {np.dtype(np.float32)}
+    for i, (full, half) in enumerate(zip(*(arrays[:3] for arrays in found), strict=True)):
+        assert 0 < ciede2000(photographs[i > 0], full, half) < 0.1
+    assert 0 < np.abs(found[0][3] - found[1][3]).max() < 0.02
 
 
 def test_a_value_that_is_too_large_for_float16_stays_in_float32():

@@ -19,6 +19,11 @@ def import_onnxruntime():
     return onnxruntime
 
 
+def input_types(session) -> dict[str, type]:
+    """float16 or float32 for each input: a model in float16 takes its state so, and decode.onnx its logits too."""
+    return {info.name: np.float16 if info.type == "tensor(float16)" else np.float32 for info in session.get_inputs()}
+
+
 def usable_cores() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -64,9 +69,9 @@ class OnnxRuntimeBackend:
         if self.manifest.kind != "tokens":
             self.ab, self.hints = np.zeros(grid.ab, np.float32), np.zeros(grid.hints, np.float32)
             return
+        self.state_type = input_types(self.session)["prev_probs"]
         # The op reads one while it writes the other: they are swapped, never the same.
-        self.state = self.to_device(np.zeros(grid.probs, np.float32))
-        self.next_state = self.to_device(np.zeros(grid.probs, np.float32))
+        self.state, self.next_state = (self.to_device(np.zeros(grid.probs, self.state_type)) for _ in range(2))
         self.still = self.to_device(np.zeros(grid.motion, np.float32))
 
     def step(
@@ -109,14 +114,22 @@ class OnnxRuntimeBackend:
                 return path
         raise ModelError(f"there is no {DECODE}.onnx beside {self.path}, which editing logits needs: export it again")
 
+    def keep_state_as(self, dtype: type) -> None:
+        """Hold the state in that type. The network and the op alone, when in two files, need not agree on one."""
+        if dtype != self.state_type:
+            values = self.state.numpy().astype(dtype)
+            self.state, self.next_state = self.to_device(values), self.to_device(np.zeros_like(values))
+            self.state_type = dtype
+
     def advance(self, session, inputs: dict[str, Array], keep, motion, temperature) -> Array:
-        grid = started(self.grid)
+        grid, types = started(self.grid), input_types(session)
+        self.keep_state_as(types["prev_probs"])
         inputs = {**inputs, "keep": grid.checked_keep(keep), "temperature": grid.checked_temperature(temperature)}
         if motion is not None:
             inputs["motion"] = grid.checked("motion", motion)
         binding = session.io_binding()
         for name, array in inputs.items():
-            binding.bind_cpu_input(name, array)
+            binding.bind_cpu_input(name, array.astype(types[name], copy=False))
         if motion is None:
             binding.bind_ortvalue_input("motion", self.still)
         binding.bind_ortvalue_input("prev_probs", self.state)
@@ -139,17 +152,20 @@ class OnnxRuntimeBackend:
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
         binding.bind_ortvalue_input("motion", self.still)
-        binding.bind_ortvalue_input("prev_probs", self.state)
+        state_type = input_types(self.session)["prev_probs"]
+        is_same = state_type == self.state_type  # with nothing kept, what the state holds does not matter
+        state = self.state if is_same else self.to_device(np.zeros(grid.probs, state_type))
+        binding.bind_ortvalue_input("prev_probs", state)
         binding.bind_output("logits", "cpu")
         binding.bind_output("features", "cpu")
         self.session.run_with_iobinding(binding)
-        logits, features = binding.get_outputs()
-        return logits.numpy(), features.numpy()
+        logits, features = (value.numpy().astype(np.float32, copy=False) for value in binding.get_outputs())
+        return logits, features
 
     def probs(self) -> Array:
         need_tokens(self.manifest)
         started(self.grid)
-        return self.state.numpy().copy()
+        return self.state.numpy().astype(np.float32)
 
     def close(self) -> None:
         self.session = self.decoder = self.state = self.next_state = self.still = self.grid = None

@@ -1,10 +1,11 @@
-"""What the network says, corrected by what is remembered: pictures given as references, and earlier scenes."""
+"""What the network says, corrected by what is remembered: pictures given as references, earlier scenes, and hints."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecolor.color.tokens import softmax
+from edgecolor.hint_field import HintField
 from edgecolor.memory import TokenMemory
 
 if TYPE_CHECKING:
@@ -24,16 +25,20 @@ class Recollection:
 
     references   (since, memory) each, by time; the last one that has begun holds
     shot_memory  weight of what earlier looks of this video say, in [0, 1]; 0: nothing is learnt
+    hints        what the user put in; outdoes the rest
     """
 
-    def __init__(self, references: list[tuple[float, TokenMemory]], shot_memory: float):
+    def __init__(
+        self, references: list[tuple[float, TokenMemory]], shot_memory: float, hints: HintField | None = None
+    ):
+        self.hints = hints
         self.references, self.shot_memory = sorted(references, key=lambda pair: pair[0]), shot_memory
         self._shots = TokenMemory()
         self._features: np.ndarray | None = None
         self._learnt: float | None = None  # in seconds
 
     def __bool__(self) -> bool:
-        return bool(self.references) or self.shot_memory > 0
+        return bool(self.references) or self.shot_memory > 0 or bool(self.hints)
 
     def logits(self, net: "Backend", lightness: np.ndarray, seconds: float) -> np.ndarray:
         """(1, h, w, Q) for lightness (1, 1, h0, w0): the network's where nothing like it is remembered."""
@@ -47,7 +52,15 @@ class Recollection:
             share = (weight * trust)[..., None]
             probs = softmax(logits)[0] if probs is None else probs
             probs = (1 - share) * probs + share * remembered
+        if self.hints:
+            probs = self.hints.paint(softmax(logits)[0] if probs is None else probs, self._features, lightness[0, 0])
         return logits if probs is None else as_logits(probs)[None]
+
+    def corrected(self, net: "Backend", lightness: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """The same for a frame whose probabilities are given, (h, w, Q): hints for this very frame come on top."""
+        if self.hints and self.hints.begins:
+            given = self.hints.paint_begun(given, net.logits(lightness)[1][0], lightness[0, 0])
+        return as_logits(given)[None]
 
     def _reference(self, seconds: float) -> TokenMemory | None:
         return next((memory for since, memory in reversed(self.references) if since <= seconds), None)

@@ -10,13 +10,15 @@ motion.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgecolor.config import ColorConfig
+from edgecolor.hint_field import HintField
+from edgecolor.hints import Hint, HintedInput
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
@@ -72,6 +74,7 @@ class Smoother:
     net          a backend that was started with the working size
     grid         (h, w) of its tokens
     recollection has a say in what the network says, if given
+    hints        carries the user's colors from look to look, if there are any; the same as the recollection's
     """
 
     def __init__(
@@ -81,41 +84,63 @@ class Smoother:
         temperature: float,
         grid: tuple[int, int],
         recollection: Recollection | None = None,
+        hints: HintField | HintedInput | None = None,
     ):
         self.net, self.temperature, self.half_life = net, temperature, config.half_life
-        self.recollection = recollection
+        self.recollection, self.hints = recollection, hints
         self.flow = Flow(*grid)
         self._cuts = SceneCuts(config.scene_cut)
         self._pace = Pace(config.network_rate)
         self._last: Look | None = None
         self.scene_cuts = 0  # seen since the beginning, the first frame not counted
 
-    def see(self, lightness: np.ndarray, seconds: float, paced: bool = True, given: np.ndarray | None = None) -> Seen:
+    def see(
+        self,
+        lightness: np.ndarray,
+        seconds: float,
+        paced: bool = True,
+        given: np.ndarray | None = None,
+        begun: Sequence[Hint] = (),
+    ) -> Seen:
         """Take the next frame.
 
         lightness  (h0, w0) float32 L*
         paced      False: the network looks at it in any case
         given      its colors, where they are known: token probabilities (h, w, Q)
+        begun      hints that are for this frame
         """
         is_cut = self._cuts.is_cut(lightness)
         picture = search_picture(lightness)
-        if paced and given is None and not is_cut and not self._pace.is_due(seconds):
+        if paced and given is None and not begun and not is_cut and not self._pace.is_due(seconds):
             motion = self.flow.towards(picture, self._last.picture)
             if self._pace.is_explained(motion):
                 return Seen(seconds, picture, self._last, motion)
         self._pace.looked(seconds)
-        self._last = self._look(lightness, picture, seconds, is_cut, given)
+        self._last = self._look(lightness, picture, seconds, is_cut, given, begun)
         return Seen(seconds, picture, self._last, None)
 
     def _look(
-        self, lightness: np.ndarray, picture: np.ndarray, seconds: float, is_cut: bool, given: np.ndarray | None
+        self,
+        lightness: np.ndarray,
+        picture: np.ndarray,
+        seconds: float,
+        is_cut: bool,
+        given: np.ndarray | None,
+        begun: Sequence[Hint],
     ) -> Look:
         before, weight, cells, keep = self._last, 0.0, None, 0.0
         if before is not None:
             self.scene_cuts += is_cut
             weight = 0.0 if is_cut else keep_of(seconds - before.seconds, self.half_life)
-        if weight:
+        if self.hints is not None and is_cut:
+            self.hints.forget()
+        if weight or (before is not None and self.hints):
             back, onward = self.flow.both(picture, before.picture)
+            if self.hints is not None:
+                self.hints.follow(back, onward, seconds - before.seconds)
+        if self.hints is not None:
+            self.hints.begin(begun)
+        if weight:
             cells, keep = back.cells[None], weight * back.shown[None]
         ab = self._asked(lightness[None, None], keep, cells, seconds, given)[0]
         look = Look(seconds, picture, ab, weight, is_given=given is not None)
@@ -126,13 +151,18 @@ class Smoother:
     def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
         """ab (1, 2, h, w) of one look, blended with the past."""
         if given is not None:
-            return self.net.decode(as_logits(given)[None], 0.0, None, self.temperature)
+            logits = self.recollection.corrected(self.net, lightness, given)
+            return self.net.decode(logits, 0.0, None, self.temperature)
         if not self.recollection:
-            return self.net.step(lightness, keep, cells, self.temperature)
+            return self.net.step(lightness, self._without_fresh(keep), cells, self.temperature)
         logits = self.recollection.logits(self.net, lightness, seconds)
-        ab = self.net.decode(logits, keep, cells, self.temperature)
+        ab = self.net.decode(logits, self._without_fresh(keep), cells, self.temperature)
         self.recollection.learn(self.net, seconds)
         return ab
+
+    def _without_fresh(self, keep):
+        """keep, less of it where a hint begins: the past does not know it."""
+        return keep if self.hints is None else keep * (1 - self.hints.fresh)
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""

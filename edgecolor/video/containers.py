@@ -32,9 +32,11 @@ _MPEGTS_COPIES = frozenset((
     "h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4", "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts",
     "truehd", "opus", "s302m", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "klv", "timed_id3", "scte_35",
 ))  # fmt: skip
-_MP4 = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "mpeg4", "mjpeg", "ffv1")
-_MOV = ("libx264", "libx265", "prores_ks", "mpeg4", "mjpeg")
-_MKV = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "mpeg4", "mjpeg")
+_NVENC = ("h264_nvenc", "hevc_nvenc")  # last everywhere: they are taken where they are asked for
+_MP4 = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "mpeg4", "mjpeg", "ffv1", *_NVENC)
+_MOV = ("libx264", "libx265", "prores_ks", "mpeg4", "mjpeg", *_NVENC)
+_MKV = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "mpeg4", "mjpeg", *_NVENC)
+_TS = ("libx264", "libx265", *_NVENC)
 # H.264 also in AVI: it is the only codec there that states range and matrix. Without B-frames (see the writer), because
 # AVI stores no presentation times.
 _AVI = ("libx264", "ffv1", "mpeg4", "mjpeg")
@@ -50,9 +52,9 @@ CONTAINERS = (
     Container(".webm", "webm", "matroska", ("libvpx-vp9", "libsvtav1"), says_range=True, says_colors=True,
               says_rotation=True, chapters=True),
     Container(".avi", "avi", "avi", _AVI),
-    Container(".ts", "mpegts", "mpegts", ("libx264", "libx265"), copies=_MPEGTS_COPIES),
-    Container(".mts", "mpegts", "mpegts", ("libx264", "libx265"), copies=_MPEGTS_COPIES),
-    Container(".m2ts", "mpegts", "mpegts", ("libx264", "libx265"), copies=_MPEGTS_COPIES),
+    Container(".ts", "mpegts", "mpegts", _TS, copies=_MPEGTS_COPIES),
+    Container(".mts", "mpegts", "mpegts", _TS, copies=_MPEGTS_COPIES),
+    Container(".m2ts", "mpegts", "mpegts", _TS, copies=_MPEGTS_COPIES),
 )  # fmt: skip
 _SUGGESTED = (".mkv", ".mp4", ".mov", ".ts")
 

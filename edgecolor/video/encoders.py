@@ -14,6 +14,10 @@ from edgecolor.video.side_data import HdrMetadata
 _X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
+# What FFmpeg 7 and 8 call them, from fast to good. Without "b" they hold 2 Mbit/s whatever the quality asked for.
+_NVENC = {"preset_option": "preset", "presets": tuple(f"p{n}" for n in range(1, 8)), "default_preset": "p4",
+          "options": (("rc", "vbr"), ("b", "0")), "odd_sizes": False, "says_colors": True, "quality_option": "cq",
+          "needs": "an NVIDIA GPU with NVENC and its driver"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Encoder:
     interlaces: bool = False
     threads_option: str = ""  # for those that do not take FFmpeg's own setting: option=key
     ranges: tuple[bool, ...] = (False, True)  # values of full_range that it can hold
+    quality_option: str = "crf"  # what FFmpeg calls crf
+    needs: str = ""  # beside FFmpeg
 
 
 ENCODERS = {
@@ -55,6 +61,8 @@ ENCODERS = {
                 says_colors=True, ranges=(False,)),
         Encoder("mpeg4", (1, 31, 3), True, says_aspect=True),
         Encoder("mjpeg", (1, 31, 2), True, says_range=True, says_aspect=True, ranges=(True,)),
+        Encoder("h264_nvenc", (1, 51, 19), **_NVENC),
+        Encoder("hevc_nvenc", (1, 51, 21), **_NVENC),
     )
 }  # fmt: skip
 
@@ -64,7 +72,7 @@ class EncodeOptions:
     """How to encode. None leaves the choice to the writer; every value is checked here as far as it stands alone."""
 
     codec: str | None = None  # an encoder of FFmpeg, such as libx264
-    crf: float | None = None  # constant quality, 0 is best: 0 to 51 (x264, x265), 0 to 63 (VP9, AV1), 1 to 31 (MPEG-4)
+    crf: float | None = None  # constant quality, low is best: to 51 (x264, x265, NVENC), 63 (VP9, AV1), 31 (MPEG-4)
     preset: str | None = None  # speed against size, in the encoder's own words
     pix_fmt: str | None = None  # such as yuv420p10le; must have the source's bit depth
     threads: int = 0  # 0 lets the encoder choose
@@ -175,7 +183,7 @@ def encoder_options(
     if crf is not None and encoder.crf_is_quantizer:
         chosen |= {"flags": "+qscale", "global_quality": str(round(crf * 118))}  # in FFmpeg's lambda units
     elif crf is not None:
-        chosen["crf"] = f"{crf:g}"
+        chosen[encoder.quality_option] = f"{crf:g}"
     preset = options.preset or encoder.default_preset
     if preset is not None:
         chosen[encoder.preset_option] = preset

@@ -185,6 +185,8 @@ class VideoWriter:
             if isinstance(error, UnsupportedMediaError):
                 raise
             what = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            if self.encoder.needs:
+                what += f"; it needs {self.encoder.needs}"
             raise MediaError(
                 f"FFmpeg cannot write this with {self.encoder.name} in {self.container.extension[1:]} ({what}): "
                 "try another codec, pix_fmt or container"
@@ -208,7 +210,7 @@ class VideoWriter:
         if not may_reorder(self.container, reader):
             chosen["bf"] = "0"
         stream.options = chosen
-        if self.encoder.name == "libx265" and self.container.family == "mp4":
+        if self.encoder.name in ("libx265", "hevc_nvenc") and self.container.family == "mp4":
             codec.codec_tag = "hvc1"  # without it Apple's players refuse HEVC
         # Rotation is said by the display matrix, to which some players would add the old entry.
         own = {key: value for key, value in stream_tags(source, self.container).items() if key.lower() != "rotate"}

@@ -15,6 +15,7 @@ from edgecolor.errors import EdgeColorError
 
 if TYPE_CHECKING:
     from edgecolor.colorize import VideoReport, colorize_image, colorize_video, open_colorizer
+    from edgecolor.hints import Hint
     from edgecolor.pipeline import Colorizer
     from edgecolor.video import EncodeOptions
 
@@ -26,6 +27,7 @@ _WHERE = {
     "open_colorizer": "edgecolor.colorize",
     "VideoReport": "edgecolor.colorize",
     "Colorizer": "edgecolor.pipeline",
+    "Hint": "edgecolor.hints",
     "EncodeOptions": "edgecolor.video",
 }
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Colorizer",
     "EdgeColorError",
     "EncodeOptions",
+    "Hint",
     "VideoReport",
     "colorize_image",
     "colorize_video",

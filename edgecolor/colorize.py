@@ -13,6 +13,7 @@ from edgecolor.backends import open_backend
 from edgecolor.compare import SideBySide
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
+from edgecolor.hints import Hint, check_times
 from edgecolor.images import check_image_output, read_image, write_image
 from edgecolor.mood import brighten, warmed
 from edgecolor.overlap import overlapped
@@ -44,13 +45,15 @@ def open_colorizer(
     backend: str = "auto",
     config: ColorConfig | None = None,
     references: Sequence[Reference] = (),
+    hints: Sequence[Hint] = (),
     threads: int | None = None,
 ) -> Colorizer:
     """Load a model: a name from `edgecolor models`, a path to a model file, or None for the default one.
 
-    raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed)
+    raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed), ConfigError
+            (a model that takes no references, or no hints)
     """
-    return Colorizer(warmed(open_backend(model, backend, threads), config), config, references)
+    return Colorizer(warmed(open_backend(model, backend, threads), config), config, references, hints)
 
 
 def colorize_image(
@@ -61,12 +64,14 @@ def colorize_image(
     temperature: float | None = None,
     saturation: float | None = None,
     working_size: int | None = None,
+    hints: Sequence[Hint] | None = None,
     colorizer: Colorizer | None = None,
 ) -> np.ndarray:
     """Colorize one picture.
 
     image      (H, W) gray or (H, W, 3) RGB, uint8; of a color picture only its lightness is used
-    colorizer  one that is open already, for many pictures; the options before it are then its own
+    hints      colors at places of the picture; what they are put on takes them
+    colorizer  one that is open already, for many pictures; model to working_size are then its own
     returns    (H, W, 3) uint8 RGB of the same lightness
     raises     ShapeError, ConfigError, ModelError, MissingDependencyError
     """
@@ -75,7 +80,7 @@ def colorize_image(
         colorizer = open_colorizer(model, backend=backend, config=config)
     elif any(option is not None for option in (model, temperature, saturation, working_size)):
         raise ConfigError("give either an open colorizer or the options for a new one, not both")
-    return colorizer.image(image)
+    return colorizer.image(image, hints)
 
 
 def colorize_image_file(
@@ -86,6 +91,7 @@ def colorize_image_file(
     backend: str = "auto",
     config: ColorConfig | None = None,
     references: Sequence[Reference] = (),
+    hints: Sequence[Hint] | None = None,
     colorizer: Colorizer | None = None,
     brightness: float = 0.0,
     overwrite: bool = False,
@@ -105,7 +111,7 @@ def colorize_image_file(
     still = read_image(src)
     if colorizer is None:
         colorizer = open_colorizer(model, backend=backend, config=config, references=references, threads=threads)
-    rgb = brighten(colorizer.image(still.rgb), brightness)
+    rgb = brighten(colorizer.image(still.rgb, hints), brightness)
     if compare:
         rgb = np.concatenate([still.rgb, rgb], axis=1)
         still.alpha = None if still.alpha is None else np.concatenate([still.alpha, still.alpha], axis=1)
@@ -120,6 +126,7 @@ def colorize_video(
     backend: str = "auto",
     config: ColorConfig | None = None,
     references: Sequence[Reference] = (),
+    hints: Sequence[Hint] = (),
     colorizer: Colorizer | None = None,
     encode=None,
     start: float = 0.0,
@@ -134,7 +141,8 @@ def colorize_video(
     src, dst         files; dst appears under its name only when it is complete
     model, backend   as for open_colorizer; config: temperature, saturation, smoothing
     references       pictures whose colors are carried to what looks like it, and corrected frames
-    colorizer        one that is open already, instead of the four before
+    hints            colors at places of frames; each follows its thing until a scene cut
+    colorizer        one that is open already, instead of the five before
     encode           video.EncodeOptions: codec, crf, preset, pix_fmt; None for the container's usual ones
     start, duration  colorize only this span, in seconds
     compare          write the original and the colored picture side by side
@@ -144,7 +152,7 @@ def colorize_video(
     from edgecolor.video import EncodeOptions, VideoReader, VideoWriter
 
     began = time.monotonic()
-    if colorizer is not None and (model is not None or config is not None or references):
+    if colorizer is not None and (model is not None or config is not None or references or hints):
         raise ConfigError("give either an open colorizer or the model and options for a new one, not both")
     with VideoReader(src, start=start, duration=duration) as reader:
         double = SideBySide(reader.luma_format) if compare else None
@@ -152,10 +160,12 @@ def colorize_video(
         with VideoWriter(dst, reader, encode or EncodeOptions(), overwrite=overwrite, size=size) as writer:
             if colorizer is None:
                 colorizer = open_colorizer(
-                    model, backend=backend, config=config, references=references, threads=threads
+                    model, backend=backend, config=config, references=references, hints=hints, threads=threads
                 )
             chroma_format = double.single(writer.chroma_format) if double else writer.chroma_format
-            colorizer.begin(reader.luma_format, chroma_format)
+            length = reader.duration_seconds
+            check_times(colorizer.hints, start, None if length is None else start + length)
+            colorizer.begin(reader.luma_format, chroma_format, float(reader.span.origin - reader.span.shift))
             frames = 0
             with closing(overlapped(reader)) as read, closing(overlapped(colorizer.colors(read), 16)) as items:
                 for item, ab in items:

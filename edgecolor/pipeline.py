@@ -8,8 +8,10 @@ import numpy as np
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
+from edgecolor.hint_field import HintField
+from edgecolor.hints import DueHints, Hint, HintedInput, check_places
 from edgecolor.recollection import Recollection
-from edgecolor.references import Reference, learn_references
+from edgecolor.references import LEAST_SATURATION, Reference, learn_references
 from edgecolor.smoothing import LookAhead, Seen, Smoother
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
@@ -26,14 +28,22 @@ class Colorizer:
     net     an open backend; it keeps the token probabilities between frames
     config  temperature, saturation, smoothing; what is None there is taken from the model's manifest
     references  pictures whose colors are carried to what looks like it in a video
+    hints   colors at places of the video's or the picture's full size; each follows its thing to the next scene cut
+    raises  ConfigError where the model can take no references or hints
 
     One Colorizer serves one video at a time: `begin`, then `colors` of all its items, or `ab` frame by frame,
     and `chroma` of each result (in another thread, if wanted: it touches no state). For pictures of one's own: `image`
     and `frame`.
     """
 
-    def __init__(self, net: "Backend", config: ColorConfig | None = None, references: Sequence[Reference] = ()):
-        self.net, self.references = net, references
+    def __init__(
+        self,
+        net: "Backend",
+        config: ColorConfig | None = None,
+        references: Sequence[Reference] = (),
+        hints: Sequence[Hint] = (),
+    ):
+        self.net, self.references, self.hints = net, references, hints
         self.config = config = config or ColorConfig()
         manifest = net.manifest
         self.temperature = manifest.temperature if config.temperature is None else config.temperature
@@ -45,6 +55,7 @@ class Colorizer:
         self._smoother: Smoother | None = None
         if references and manifest.kind != "tokens":
             raise ConfigError(f"{manifest.name} has no color tokens, which references need: take a model with tokens")
+        self._check_hints(hints)
 
     def _start(self, width: int, height: int) -> tuple[int, int]:
         """Choose the working size of an upright picture and let the network make its buffers for it."""
@@ -54,43 +65,65 @@ class Colorizer:
             self._size = size
         return size
 
-    def _forget(self) -> None:
+    def _check_hints(self, hints: Sequence[Hint]) -> None:
+        manifest = self.net.manifest
+        if hints and manifest.kind != "tokens" and not manifest.hints:
+            raise ConfigError(f"{manifest.name} takes no hints: take edge or another model with tokens, or siggraph17")
+
+    def _forget(self, upright: tuple[int, int], hints: Sequence[Hint], origin: float = 0.0) -> None:
+        """Begin anew, for frames of that width and height; origin as for begin."""
+        check_places(hints, *upright)
         height, width = self._size
         grid = (height // self.net.manifest.stride, width // self.net.manifest.stride)
         memories, self._given = learn_references(
             self.net, self.references, height, width, self.temperature, self.saturation
         )
         shot_memory = self.config.shot_memory if self.net.manifest.kind == "tokens" else 0.0
+        memories = [(since + origin if since else since, memory) for since, memory in memories]
+        field = painter = None
+        if self.net.manifest.hints:
+            painter = HintedInput(self.net, grid, *upright, max(self.saturation, LEAST_SATURATION))
+        elif hints:
+            painter = field = HintField(self.net, *upright, self.temperature, self.saturation)
         self._frames = 0
-        self._smoother = Smoother(self.net, self.config, self.temperature, grid, Recollection(memories, shot_memory))
+        self._due = DueHints(hints, origin)
+        recollection = Recollection(memories, shot_memory, field)
+        self._smoother = Smoother(self.net, self.config, self.temperature, grid, recollection, painter)
 
     @property
     def scene_cuts(self) -> int:
         """How many were seen since the beginning, the first frame not counted."""
         return self._smoother.scene_cuts if self._smoother else 0
 
-    def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat) -> None:
-        """Get ready for the frames of one video, and forget the one before."""
+    def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat, origin: float = 0.0) -> None:
+        """Get ready for the frames of one video, and forget the one before.
+
+        origin  what the frames' times are, in seconds, where those of references and hints count from
+        raises  ConfigError for a hint outside of the picture
+        """
         upright = (luma_format.width, luma_format.height)
-        height, width = self._start(*(upright if luma_format.rotation % 180 == 0 else upright[::-1]))
+        upright = upright if luma_format.rotation % 180 == 0 else upright[::-1]
+        height, width = self._start(*upright)
         stride = self.net.manifest.stride
         self._to_lightness = FrameToLightness(luma_format, height, width)
         self._upsample = UpsampleAb(luma_format, chroma_format, height // stride, width // stride)
         self._to_chroma = AbToChroma(luma_format, self.saturation)
-        self._forget()
+        self._forget(upright, self.hints, origin)
 
     def colors(self, items: Iterable) -> Iterator[tuple[Any, np.ndarray | None]]:
         """A video's items, in order, each with its ab on the token grid, (2, h, w) float32; None where it is no frame.
 
-        They come late by up to twice the look-ahead.
+        They come late by up to twice the look-ahead. Raises ConfigError where the items end before the time of a hint.
         """
         if not self.look_ahead:
             for item in items:
                 yield item, self.ab(item) if isinstance(item, LumaFrame) else None
+            self._due.check_none_left()
             return
         ahead = LookAhead(self._smoother, self.look_ahead)
         for item in items:
             yield from ahead.add(item, self._see(item) if isinstance(item, LumaFrame) else None)
+        self._due.check_none_left()
         yield from ahead.rest()
 
     def ab(self, frame: LumaFrame) -> np.ndarray:
@@ -100,7 +133,8 @@ class Colorizer:
     def _see(self, frame: LumaFrame) -> Seen:
         given = self._given.get(self._frames)
         self._frames += 1
-        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, given=given)
+        begun = self._due.take(frame.pts_seconds, float((frame.duration or 0) * frame.time_base))
+        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, given=given, begun=begun)
 
     def chroma(self, frame: LumaFrame, ab: np.ndarray) -> ColorFrame:
         """Bring ab to the chroma planes of the frame it was made for; the luma is passed on as it is."""
@@ -111,19 +145,32 @@ class Colorizer:
         """Colorize the next frame of a sequence of one's own, smoothed with the ones before.
 
         image    (H, W) gray or (H, W, 3) RGB, uint8; only its lightness is used
-        seconds  its time; what matters is the distance to the frame before
+        seconds  its time; what matters is the distance to the frame before, and that a hint begins with the first
+                 frame at its time or later
         returns  (H, W, 3) uint8 RGB
         """
+        return self._frame(image, seconds, self.hints)
+
+    def _frame(self, image: np.ndarray, seconds: float, hints: Sequence[Hint]) -> np.ndarray:
         lightness = image_to_lightness(image)
         height, width = lightness.shape
         known = self._size
         h0, w0 = self._start(width, height)
         if known != (h0, w0) or self._smoother is None:
-            self._forget()
-        ab = self._smoother.see(resize_lightness(lightness, h0, w0), seconds, paced=False).ab()
+            self._forget((width, height), hints)
+        begun = self._due.take(seconds, 0.0)
+        ab = self._smoother.see(resize_lightness(lightness, h0, w0), seconds, paced=False, begun=begun).ab()
         return ab_to_rgb(lightness, upsample_ab_to_image(ab * np.float32(self.saturation), lightness))
 
-    def image(self, image: np.ndarray) -> np.ndarray:
-        """Colorize one picture by itself: as `frame`, without a past."""
+    def image(self, image: np.ndarray, hints: Sequence[Hint] | None = None) -> np.ndarray:
+        """Colorize one picture by itself: as `frame`, without a past.
+
+        hints   for this picture; None: those that the colorizer was made with
+        raises  ConfigError for hints outside of the picture, with a time, or that the model cannot take
+        """
+        hints = self.hints if hints is None else hints
+        self._check_hints(hints)
+        if timed := [hint for hint in hints if hint.seconds]:
+            raise ConfigError(f"hint {timed[0]} has a time, and this is a picture: leave the @ and the time out")
         self._smoother = None
-        return self.frame(image, 0.0)
+        return self._frame(image, 0.0, hints)

@@ -28,9 +28,7 @@ class Recollection:
     hints        what the user put in; outdoes the rest
     """
 
-    def __init__(
-        self, references: list[tuple[float, TokenMemory]], shot_memory: float, hints: HintField | None = None
-    ):
+    def __init__(self, references: list[tuple[float, TokenMemory]], shot_memory: float, hints: HintField | None = None):
         self.hints = hints
         self.references, self.shot_memory = sorted(references, key=lambda pair: pair[0]), shot_memory
         self._shots = TokenMemory()

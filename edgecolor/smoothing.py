@@ -151,7 +151,8 @@ class Smoother:
     def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
         """ab (1, 2, h, w) of one look, blended with the past."""
         if given is not None:
-            logits = self.recollection.corrected(self.net, lightness, given)
+            known = self.recollection
+            logits = as_logits(given)[None] if known is None else known.corrected(self.net, lightness, given)
             return self.net.decode(logits, 0.0, None, self.temperature)
         if not self.recollection:
             return self.net.step(lightness, self._without_fresh(keep), cells, self.temperature)
@@ -162,7 +163,7 @@ class Smoother:
 
     def _without_fresh(self, keep):
         """keep, less of it where a hint begins: the past does not know it."""
-        return keep if self.hints is None else keep * (1 - self.hints.fresh)
+        return keep if self.hints is None or np.ndim(keep) == 0 else keep * (1 - self.hints.fresh)
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""

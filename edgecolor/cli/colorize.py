@@ -31,6 +31,10 @@ def colorize(
     keep_frames: Path | None = typer.Option(
         None, metavar="FOLDER", help="Corrected frames, named by their numbers from 0, such as frame-000312.png."
     ),
+    hint: list[str] = typer.Option(
+        [], metavar="X,Y,#RRGGBB[@TIME]", help="This color at pixel X,Y, of the frame at TIME. Repeatable."
+    ),
+    hints: Path | None = typer.Option(None, metavar="FILE", help="Text file with one such hint per line."),
     network_rate: float = typer.Option(4.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: float = typer.Option(0.0, help="Start here, in seconds."),
@@ -51,6 +55,7 @@ def colorize(
     from edgecolor.colorize import colorize_image_file, colorize_video
     from edgecolor.config import ColorConfig
     from edgecolor.errors import ConfigError
+    from edgecolor.hint_files import read_hint, read_hints
     from edgecolor.images import is_image
     from edgecolor.reference_files import read_kept_frames, read_reference
 
@@ -66,11 +71,12 @@ def colorize(
         working_size=working_size,
     )
     references = [read_reference(text) for text in reference]
+    given = [read_hint(text) for text in hint] + ([] if hints is None else read_hints(hints))
     if is_image(src):
         for_video = {"start": start or None, "duration": duration, "codec": codec, "crf": crf, "preset": preset,
                      "pix-fmt": pix_fmt, "keep-frames": keep_frames}  # fmt: skip
-        if given := [f"--{name}" for name, value in for_video.items() if value is not None]:
-            raise ConfigError(f"{given[0]} is for videos, and {src.name} is a picture: leave it out")
+        if misplaced := [f"--{name}" for name, value in for_video.items() if value is not None]:
+            raise ConfigError(f"{misplaced[0]} is for videos, and {src.name} is a picture: leave it out")
         colorize_image_file(
             src,
             dst,
@@ -78,6 +84,7 @@ def colorize(
             backend=backend,
             config=config,
             references=references,
+            hints=given,
             brightness=brightness,
             overwrite=overwrite,
             compare=compare,
@@ -101,6 +108,7 @@ def colorize(
             backend=backend,
             config=config,
             references=references,
+            hints=given,
             encode=encode,
             start=start,
             duration=duration,

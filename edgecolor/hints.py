@@ -1,4 +1,4 @@
-"""Hints: colors that somebody puts at places of a picture; from when on they hold, and how a network takes them as input.
+"""Hints: colors that somebody puts at places of a picture; when they begin, and how a network takes them as input.
 
 What they do to a model of color tokens is in hint_field.py.
 """

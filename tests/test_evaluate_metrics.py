@@ -32,6 +32,14 @@ SHARMA = (
 )
 
 
+def torchmetrics(module: str):
+    """A module of torchmetrics, which looks at torchvision too; the test is skipped where it is not installed."""
+    from torchvision_ops import declare_torchvision_ops
+
+    declare_torchvision_ops()
+    return pytest.importorskip(module, reason="needs torchmetrics")
+
+
 @pytest.fixture(scope="module")
 def pair(photograph) -> tuple[np.ndarray, np.ndarray]:
     """A photograph, and itself with its colors turned and noise: (128, 160, 3) uint8 each."""
@@ -79,7 +87,7 @@ def test_ssim_refuses_pictures_smaller_than_its_window():
 
 
 def test_psnr_and_ssim_equal_torchmetrics(pair):
-    functional = pytest.importorskip("torchmetrics.functional.image", reason="needs torchmetrics")
+    functional = torchmetrics("torchmetrics.functional.image")
     ours, original = (torch.from_numpy(p).permute(2, 0, 1)[None].double() for p in pair)
     psnr = functional.peak_signal_noise_ratio(ours, original, data_range=255.0)
     assert metrics.psnr(*pair) == pytest.approx(float(psnr), abs=1e-4)
@@ -142,7 +150,7 @@ def test_the_figures_of_a_picture_equal_scikit_image_and_numpy(pair):
 
 
 def test_l1_and_l2_in_rgb_equal_torchmetrics(pair):
-    regression = pytest.importorskip("torchmetrics.functional.regression", reason="needs torchmetrics")
+    regression = torchmetrics("torchmetrics.functional.regression")
     a, b = (torch.from_numpy(picture).double().flatten() / 255 for picture in pair)
     figures = metrics.picture_metrics(*pair)
     assert figures["l1_rgb"] == pytest.approx(float(regression.mean_absolute_error(a, b)), rel=1e-5)
@@ -242,7 +250,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap_over_different_pictures(monke
 
 
 def test_kernel_distance_equals_torchmetrics_but_for_pictures_paired_with_their_own_originals():
-    module = pytest.importorskip("torchmetrics.image.kid", reason="needs torchmetrics")
+    module = torchmetrics("torchmetrics.image.kid")
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(30, 16)), rng.normal(0.2, 1.1, size=(30, 16))
     theirs = float(module.poly_mmd(torch.from_numpy(x), torch.from_numpy(y), degree=3, gamma=None, coef=1.0))

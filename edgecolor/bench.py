@@ -45,6 +45,7 @@ class Row:
     median_ms: float  # for one call: one frame of each stream
     p90_ms: float
     p99_ms: float
+    cpu_ms: float  # processor time for a call, all threads together: what else runs on the machine changes it least
     note: str = ""
 
 
@@ -69,18 +70,19 @@ def measure(call: Callable[[], object], seconds: float, streams: int) -> dict:
     for _ in range(WARM_UP):
         call()
     times: list[float] = []
-    began = time.perf_counter()
+    began, processor = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds or len(times) < WARM_UP:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return _figures(times, len(times) * streams, time.perf_counter() - began)
+    spent = time.process_time() - processor
+    return _figures(times, len(times) * streams, time.perf_counter() - began, spent / len(times))
 
 
-def _figures(times: list[float], frames: int, elapsed: float) -> dict:
+def _figures(times: list[float], frames: int, elapsed: float, cpu_seconds: float) -> dict:
     median, p90, p99 = (round(float(value) * 1e3, 3) for value in np.quantile(times, (0.5, 0.9, 0.99)))
     figures = {"frames": frames, "fps": round(frames / elapsed, 2)}
-    return figures | {"median_ms": median, "p90_ms": p90, "p99_ms": p99}
+    return figures | {"median_ms": median, "p90_ms": p90, "p99_ms": p99, "cpu_ms": round(cpu_seconds * 1e3, 3)}
 
 
 def network_inputs(backend: Backend, streams: int, height: int, width: int) -> dict[str, np.ndarray]:
@@ -146,9 +148,13 @@ def synthetic_frames(width: int, height: int, seconds: float) -> Iterator[LumaFr
 
 
 def run_pipeline(
-    model, backend: str, size: tuple[int, int], seconds: float, config, threads, times: list[float]
+    model, backend: str, size: tuple[int, int], seconds: float, config, threads, times: list[float], warm: list[float]
 ) -> None:
-    """One stream, as colorize_video runs it but for reader and writer. Leaves the time of each frame in `times`."""
+    """One stream, as colorize_video runs it but for reader and writer.
+
+    times  gets the time of each frame
+    warm   gets the processor time of all threads at the end of the warm-up
+    """
     width, height = size
     colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
     luma_format = LumaFormat(width, height, 8, Matrix.BT709, False)
@@ -161,17 +167,20 @@ def run_pipeline(
             now = time.perf_counter()
             times.append(now - before)
             before = now
+            if len(times) == WARM_UP:
+                warm.append(time.process_time())
     colorizer.net.close()
 
 
 def pipeline_part(model, backend: str, name: str, streams: int, seconds: float, config, threads) -> Row:
     """So many videos of that size side by side."""
     times: list[list[float]] = [[] for _ in range(streams)]
+    warm: list[float] = []
     failed: list[Exception] = []
 
     def work(own: list[float]) -> None:
         try:
-            run_pipeline(model, backend, SIZES[name], seconds, config, threads, own)
+            run_pipeline(model, backend, SIZES[name], seconds, config, threads, own, warm)
         except Exception as error:  # it is raised again below, in the thread that asked
             failed.append(error)
 
@@ -181,13 +190,14 @@ def pipeline_part(model, backend: str, name: str, streams: int, seconds: float, 
         worker.start()
     for worker in workers:
         worker.join()
-    elapsed = time.perf_counter() - began
+    elapsed, spent = time.perf_counter() - began, time.process_time()
     if failed:
         raise failed[0]
     every = [value for own in times for value in own[WARM_UP:]]
     # The model's loading is not counted: as much time as the slowest stream took for its frames.
     elapsed = min(elapsed, max(sum(own) for own in times))
-    figures = _figures(every, sum(len(own) for own in times), elapsed)
+    calls = len(every) / streams
+    figures = _figures(every, sum(len(own) for own in times), elapsed, (spent - min(warm)) / calls)
     model_name = Path(str(model or DEFAULT_MODEL)).stem
     return Row(
         "pipeline", backend, model_name, name, streams, **figures, note=f"{config.network_rate:g} looks a second"
@@ -196,12 +206,15 @@ def pipeline_part(model, backend: str, name: str, streams: int, seconds: float, 
 
 def video_part(model, backend: str, clip: Path, config, threads) -> Row:
     """A whole file, with decoding and encoding."""
+    processor = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / f"out{clip.suffix}"
         report = colorize_video(clip, target, model, backend=backend, config=config, threads=threads)
     each = round(1e3 * report.seconds / max(1, report.frames), 3)
+    spent = round(1e3 * (time.process_time() - processor) / max(1, report.frames), 3)
     fps = round(report.frames_per_second, 2)
-    return Row("video", backend, report.model, clip.name, 1, report.frames, fps, each, each, each, "with its codecs")
+    figures = {"frames": report.frames, "fps": fps, "median_ms": each, "p90_ms": each, "p99_ms": each, "cpu_ms": spent}
+    return Row("video", backend, report.model, clip.name, 1, **figures, note="with its codecs")
 
 
 def run(

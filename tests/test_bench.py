@@ -25,7 +25,7 @@ def test_bench_measures_every_part_on_this_machine(tmp_path):
     assert len(seen) == len(rows) and json.loads(json.dumps(report)) == report
     for row in rows:
         assert row["backend"] == "onnxruntime" and row["frames"] >= 3 and row["fps"] > 0
-        assert 0 < row["median_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert 0 < row["median_ms"] <= row["p90_ms"] <= row["p99_ms"] and row["cpu_ms"] > 0
         if row["part"] in ("net", "op", "step"):
             assert row["frames"] % row["streams"] == 0
     assert report["machine"]["cores"] >= 1 and "load" in report["machine"]
@@ -37,6 +37,19 @@ def test_measure_counts_what_it_timed():
     figures = bench.measure(lambda: time.sleep(0.01), 0.1, 3)
     assert figures["frames"] % 3 == 0 and figures["median_ms"] >= 10
     assert figures["fps"] == pytest.approx(3e3 / figures["median_ms"], rel=0.5)
+
+
+def test_processor_time_counts_work_and_not_waiting():
+    import time
+
+    def work():
+        until = time.thread_time() + 0.004
+        while time.thread_time() < until:
+            pass
+
+    waiting, working = (bench.measure(call, 0.1, 1) for call in (lambda: time.sleep(0.02), work))
+    assert waiting["cpu_ms"] < 2 and waiting["median_ms"] >= 20
+    assert 4 <= working["cpu_ms"] < 8
 
 
 def test_a_backend_that_is_not_there_is_listed_with_the_reason(monkeypatch):

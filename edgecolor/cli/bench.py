@@ -29,11 +29,11 @@ def bench(
     from edgecolor.bench import PARTS, Row, run
     from edgecolor.config import ColorConfig
 
-    line = "{:9} {:12} {:10} {:>9} {:>8} {:>9} {:>10} {:>9}  {}"
-    print(line.format("part", "backend", "model", "size", "streams", "fps", "median ms", "p99 ms", ""))
+    line = "{:9} {:12} {:10} {:>9} {:>8} {:>9} {:>10} {:>9} {:>9}  {}"
+    print(line.format("part", "backend", "model", "size", "streams", "fps", "median ms", "p99 ms", "cpu ms", ""))
 
     def tell(row: Row) -> None:
-        figures = (f"{row.fps:.1f}", f"{row.median_ms:.2f}", f"{row.p99_ms:.2f}")
+        figures = (f"{row.fps:.1f}", f"{row.median_ms:.2f}", f"{row.p99_ms:.2f}", f"{row.cpu_ms:.2f}")
         print(line.format(row.part, row.backend, row.model, row.size, row.streams, *figures, row.note), flush=True)
 
     config = ColorConfig() if network_rate is None else ColorConfig(network_rate=network_rate)

@@ -57,7 +57,7 @@ class TensorRTBuilder:
         instead = "build on the machine that has it, or give --flavor rtx for GeForce RTX cards"
         gpu = find_gpu(otherwise=instead) if flavor == "tensorrt" else None
         self.trt = import_tensorrt(flavor)
-        described = {"name": "any GeForce RTX", "compute_capability": "7.5 or later"}
+        described = {"name": "any GeForce RTX", "compute_capability": "8.6 or later"}
         if gpu:
             described = {"name": gpu.name, "compute_capability": gpu.compute_capability}
             described |= {"multiprocessors": gpu.multiprocessors, "clock_mhz": gpu.clock_mhz}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edgecolor.hint_spread import spread
+from edgecolor.hint_spread import Appearance, grow, spread
 from edgecolor.hints import Hint
 from edgecolor.memory import TokenMemory
 from edgecolor.motion.flow import Motion, warp_by
@@ -30,11 +30,14 @@ DRIFT = np.ones((5, 5), np.uint8)  # cells around a hinted one that may be the h
 class CarriedHints:
     """The hints of one moment, on their way through a scene.
 
-    colors  (n, Q) float32: probabilities that paint the color of each
+    colors    (n, Q) float32: probabilities that paint the color of each
+    shares    (h, w, n) float32 in [0, 1], in the frame of the hints
+    own       how the cell of each looks
+    features  (h, w, C) float32 of that frame
     """
 
-    def __init__(self, colors: np.ndarray, shares: np.ndarray, features: np.ndarray):
-        self.colors, self.shares = colors, shares
+    def __init__(self, colors: np.ndarray, shares: np.ndarray, own: list[Appearance], features: np.ndarray):
+        self.colors, self.shares, self.own = colors, shares, own
         self._shown = np.ones(shares.shape[:2], np.float32)
         self._elapsed = self._since_learnt = 0.0  # seconds since the last look, and since one was learnt
         self._memory = TokenMemory(capacity=MOST_PLACES)
@@ -45,15 +48,21 @@ class CarriedHints:
         self._shown = back.shown
         self._elapsed = elapsed
 
-    def recall(self, features: np.ndarray) -> None:
-        """Set right what motion has made of the shares, by how this look's cells look: features (h, w, C)."""
+    def arrive(self, features: np.ndarray, probs: np.ndarray, lightness: np.ndarray, stride: int) -> None:
+        """Set right what motion has made of the shares, by what this look shows; as for HintField.paint."""
         remembered, trust = self._memory.recall(features)
         trust, shown = trust[..., None], self._shown[..., None]
         weight = trust * (1 - 2.0 ** (-self._elapsed / CORRECTION))
         carried = (1 - weight) * self.shares + weight * remembered
         # Another thing of the same looks, in view all the time, stays without the hint: it is not near.
         near = np.stack([cv2.dilate(share, DRIFT) for share in np.moveaxis(self.shares, 2, 0)], axis=2)
-        self.shares = shown * np.minimum(carried, near) + (1 - shown) * trust * remembered
+        carried = np.minimum(carried, near)
+        hidden = self._shown < 0.5
+        grown = carried
+        if (near.sum(axis=2) * hidden).any():
+            grown = grow(carried, ~hidden, self.own, features, probs, lightness, stride)
+        self.shares = shown * carried + (1 - shown) * np.maximum(grown * hidden[..., None], trust * remembered)
+        self.shares /= np.maximum(self.shares.sum(axis=2, keepdims=True), 1)
         self._since_learnt += self._elapsed
         if self._since_learnt >= LEARN_EVERY:
             self._memory.learn(features, self.shares, only_new=True)
@@ -105,7 +114,7 @@ class HintField:
         """
         plain = probs
         for carried in self._carried:
-            carried.recall(features)
+            carried.arrive(features, plain, lightness, self.manifest.stride)
             probs = self._mixed(probs, carried)
         return self._with_begun(probs, plain, features, lightness)
 
@@ -122,7 +131,7 @@ class HintField:
         cells = [(int((hint.y + 0.5) / height * h), int((hint.x + 0.5) / width * w)) for hint in self._begun]
         ab = np.stack([hint.ab() for hint in self._begun]) / self.saturation
         colors = probs_of(ab[None], self.manifest.palette, self.temperature)[0]
-        carried = CarriedHints(colors, spread(cells, features, plain, lightness, self.manifest.stride), features)
+        carried = CarriedHints(colors, *spread(cells, features, plain, lightness, self.manifest.stride), features)
         self._carried.append(carried)
         self._begun, self.fresh = [], carried.shares.sum(axis=2)
         return self._mixed(probs, carried)

@@ -85,7 +85,7 @@ class DueHints:
 
     def take(self, seconds: float, length: float) -> list[Hint]:
         """Those whose moment has come with a frame that stays on the screen for `length` seconds."""
-        passed = seconds - self._origin + max(length - TIME_ROUNDING, 0.0)
+        passed = seconds - self._origin + max(length - TIME_ROUNDING, TIME_ROUNDING)
         due = [hint for hint in self._waiting if hint.seconds <= 0 or hint.seconds <= passed]
         self._waiting = self._waiting[len(due) :]
         return due
@@ -109,6 +109,7 @@ class HintedInput:
         self.net, self.grid, self.size, self.saturation = net, grid, (width, height), saturation
         self.places: list[tuple[np.ndarray, np.ndarray]] = []  # (x, y) in cells, and ab
         self.fresh = 0.0  # 1 at a look at which some begin: what came before was painted without them
+        self._given = False  # whether the network has some now
         net.hint(None)
 
     def __bool__(self) -> bool:
@@ -136,7 +137,9 @@ class HintedInput:
             place = np.array([(hint.x + 0.5) / width * w - 0.5, (hint.y + 0.5) / height * h - 0.5])
             self.places.append((place.clip(0, (w - 1, h - 1)), hint.ab() / self.saturation))
         self.fresh = float(bool(hints))
-        self.net.hint(self._plane() if self.places else None)
+        if self.places or self._given:
+            self.net.hint(self._plane() if self.places else None)
+        self._given = bool(self.places)
 
     def _plane(self) -> np.ndarray:
         """(1, 3, h0, w0), as Backend.hint takes it."""

@@ -144,6 +144,19 @@ def test_the_parser_finds_the_plugin_and_hands_it_the_fields_of_the_node(library
     assert done.returncode < 0  # by a signal, where a plugin that is missing is a parser's error
 
 
+def test_the_value_of_the_node_reaches_the_plugin_which_refuses_a_mode_that_it_does_not_have(library, tmp_path):
+    model = rewrite(onnx.load(WEIGHTS / "edge.onnx"), "plugin")
+    (node,) = (node for node in model.graph.node if node.op_type == "ColorTokenDecode")
+    (mode,) = (attribute for attribute in node.attribute if attribute.name == "mode")
+    for value in (1, 7):
+        mode.i = value
+        onnx.save(model, tmp_path / f"{value}.onnx")
+    good, bad = (call("dispatch", tmp_path / f"{value}.onnx", library) for value in (1, 7))
+    assert "Successfully created plugin: ColorTokenDecode" in good.stdout + good.stderr
+    assert "Successfully created plugin" not in bad.stdout + bad.stderr
+    assert "attribute mode must be 0" in bad.stderr and "Could not create the plugin" in bad.stderr
+
+
 def test_a_missing_plugin_is_a_parsers_error_and_no_other_path_is_taken(tmp_path):
     onnx.save(rewrite(onnx.load(WEIGHTS / "edge.onnx"), "plugin"), tmp_path / "model.onnx")
     (tmp_path / "shapes.json").write_text("{}")

@@ -49,7 +49,7 @@ class CarriedHints:
         self._elapsed = elapsed
 
     def arrive(self, features: np.ndarray, probs: np.ndarray, lightness: np.ndarray, stride: int) -> None:
-        """Set right what motion has made of the shares, by what this look shows; as for HintField.paint."""
+        """Set right what motion has made of the shares, by what this look shows; probs are the network's own."""
         remembered, trust = self._memory.recall(features)
         trust, shown = trust[..., None], self._shown[..., None]
         weight = trust * (1 - 2.0 ** (-self._elapsed / CORRECTION))
@@ -105,26 +105,23 @@ class HintField:
         """Those are put into the look that comes, besides the ones that are there."""
         self._begun, self.fresh = list(hints), 0.0
 
-    def paint(self, probs: np.ndarray, features: np.ndarray, lightness: np.ndarray) -> np.ndarray:
+    def paint(self, probs: np.ndarray, plain: np.ndarray, features: np.ndarray, lightness: np.ndarray) -> np.ndarray:
         """What a look becomes.
 
         probs      (h, w, Q) float32, token probabilities without the hints
-        features   (h, w, C) float32
+        plain      (h, w, Q) float32, those that the network itself gives; by them a hint finds the edges of things
+        features   (h, w, C) float32 of the network
         lightness  (h0, w0) float32, L*
         """
-        plain = probs
         for carried in self._carried:
             carried.arrive(features, plain, lightness, self.manifest.stride)
             probs = self._mixed(probs, carried)
-        return self._with_begun(probs, plain, features, lightness)
+        return self.paint_begun(probs, plain, features, lightness)
 
-    def paint_begun(self, probs: np.ndarray, features: np.ndarray, lightness: np.ndarray) -> np.ndarray:
-        """The same for a frame whose colors are known: only hints that are for this very frame change them."""
-        return self._with_begun(probs, probs, features, lightness)
-
-    def _with_begun(
+    def paint_begun(
         self, probs: np.ndarray, plain: np.ndarray, features: np.ndarray, lightness: np.ndarray
     ) -> np.ndarray:
+        """The same with the hints alone that are for this very frame."""
         if not self._begun:
             return probs
         (h, w), (width, height) = probs.shape[:2], self.size

@@ -51,13 +51,15 @@ class Recollection:
             probs = softmax(logits)[0] if probs is None else probs
             probs = (1 - share) * probs + share * remembered
         if self.hints:
-            probs = self.hints.paint(softmax(logits)[0] if probs is None else probs, self._features, lightness[0, 0])
+            plain = softmax(logits)[0]
+            probs = self.hints.paint(plain if probs is None else probs, plain, self._features, lightness[0, 0])
         return logits if probs is None else as_logits(probs)[None]
 
     def corrected(self, net: "Backend", lightness: np.ndarray, given: np.ndarray) -> np.ndarray:
         """The same for a frame whose probabilities are given, (h, w, Q): hints for this very frame come on top."""
         if self.hints and self.hints.begins:
-            given = self.hints.paint_begun(given, net.logits(lightness)[1][0], lightness[0, 0])
+            logits, features = net.logits(lightness)
+            given = self.hints.paint_begun(given, softmax(logits)[0], features[0], lightness[0, 0])
         return as_logits(given)[None]
 
     def _reference(self, seconds: float) -> TokenMemory | None:

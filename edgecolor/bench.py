@@ -148,18 +148,25 @@ def synthetic_frames(width: int, height: int, seconds: float) -> Iterator[LumaFr
 
 
 def run_pipeline(
-    model, backend: str, size: tuple[int, int], seconds: float, config, threads, times: list[float], warm: list[float]
+    model,
+    backend: str,
+    size: tuple[int, int],
+    seconds: float,
+    config,
+    threads,
+    times: list[float],
+    ready: threading.Barrier,
 ) -> None:
-    """One stream, as colorize_video runs it but for reader and writer.
+    """One stream, as colorize_video runs it but for reader and writer. Leaves the time of each frame in `times`.
 
-    times  gets the time of each frame
-    warm   gets the processor time of all threads at the end of the warm-up
+    ready  is waited for when the model is loaded
     """
     width, height = size
     colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
     luma_format = LumaFormat(width, height, 8, Matrix.BT709, False)
     chroma_format = ChromaFormat(width // 2, height // 2, 1, 1, Siting.LEFT)
     colorizer.begin(luma_format, chroma_format)
+    ready.wait()
     with closing(overlapped(colorizer.colors(synthetic_frames(width, height, seconds)))) as items:
         before = time.perf_counter()
         for item, ab in items:
@@ -167,41 +174,39 @@ def run_pipeline(
             now = time.perf_counter()
             times.append(now - before)
             before = now
-            if len(times) == WARM_UP:
-                warm.append(time.process_time())
     colorizer.net.close()
 
 
 def pipeline_part(model, backend: str, name: str, streams: int, seconds: float, config, threads) -> Row:
-    """So many videos of that size side by side."""
+    """So many videos of that size side by side. What is looked ahead at belongs to the work, so all frames count."""
     times: list[list[float]] = [[] for _ in range(streams)]
-    warm: list[float] = []
+    begun: list[tuple[float, float]] = []
     failed: list[Exception] = []
+    ready = threading.Barrier(streams, lambda: begun.append((time.perf_counter(), time.process_time())))
 
     def work(own: list[float]) -> None:
         try:
-            run_pipeline(model, backend, SIZES[name], seconds, config, threads, own, warm)
+            run_pipeline(model, backend, SIZES[name], seconds, config, threads, own, ready)
         except Exception as error:  # it is raised again below, in the thread that asked
             failed.append(error)
+            ready.abort()  # or the others would wait for ever
 
     workers = [threading.Thread(target=work, args=(own,), daemon=True) for own in times]
-    began = time.perf_counter()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    elapsed, spent = time.perf_counter() - began, time.process_time()
     if failed:
         raise failed[0]
-    every = [value for own in times for value in own[WARM_UP:]]
-    # The model's loading is not counted: as much time as the slowest stream took for its frames.
-    elapsed = min(elapsed, max(sum(own) for own in times))
-    calls = len(every) / streams
-    figures = _figures(every, sum(len(own) for own in times), elapsed, (spent - min(warm)) / calls)
-    model_name = Path(str(model or DEFAULT_MODEL)).stem
-    return Row(
-        "pipeline", backend, model_name, name, streams, **figures, note=f"{config.network_rate:g} looks a second"
+    elapsed, spent = (
+        now - then for now, then in zip((time.perf_counter(), time.process_time()), begun[0], strict=True)
     )
+    frames = sum(len(own) for own in times)
+    every = [value for own in times for value in own[WARM_UP:]]
+    figures = _figures(every, frames, elapsed, spent * streams / frames)
+    model_name = Path(str(model or DEFAULT_MODEL)).stem
+    note = f"{config.network_rate:g} looks a second"
+    return Row("pipeline", backend, model_name, name, streams, **figures, note=note)
 
 
 def video_part(model, backend: str, clip: Path, config, threads) -> Row:

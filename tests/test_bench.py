@@ -52,6 +52,25 @@ def test_processor_time_counts_work_and_not_waiting():
     assert 4 <= working["cpu_ms"] < 8
 
 
+def test_videos_side_by_side_are_all_counted():
+    (row,) = bench.run(sizes=("480p",), streams=(2,), parts=("pipeline",), seconds=0.05, threads=1)["rows"]
+    assert row["streams"] == 2 and row["frames"] >= 8 and row["cpu_ms"] > row["median_ms"] / 2
+
+
+def test_a_video_that_cannot_begin_ends_the_others_with_its_error(monkeypatch):
+    opened, real = [], bench.open_colorizer
+
+    def open_once(*arguments, **options):
+        opened.append(1)
+        if len(opened) > 1:
+            raise MissingDependencyError("there is no second one")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(bench, "open_colorizer", open_once)
+    with pytest.raises(MissingDependencyError, match="no second"):
+        bench.run(sizes=("480p",), streams=(2,), parts=("pipeline",), seconds=0.05, threads=1)
+
+
 def test_a_backend_that_is_not_there_is_listed_with_the_reason(monkeypatch):
     def missing(path, threads=None):
         raise MissingDependencyError("no NVIDIA driver is installed: use another")

@@ -12,6 +12,7 @@ from pathlib import Path
 from edgecolor.errors import MissingDependencyError
 
 LIBRARY = "libcuda.so.1"
+RELEASE = Path("/etc/nv_tegra_release")  # on a Jetson
 # CUdevice_attribute of the driver's interface.
 CLOCK_KHZ, MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 13, 16, 18, 75, 76
 ELSEWHERE = "use --backend onnxruntime, or a machine with an NVIDIA GPU"
@@ -84,8 +85,9 @@ def clocks() -> dict[str, str]:
 
 def jetpack() -> str:
     """The release of the Jetson's Linux, such as "R36 (release), REVISION: 4.0"; empty elsewhere."""
-    path = Path("/etc/nv_tegra_release")
-    return path.read_text(encoding="utf-8", errors="replace").split(", GCID")[0].strip("# \n") if path.is_file() else ""
+    if not RELEASE.is_file():
+        return ""
+    return RELEASE.read_text(encoding="utf-8", errors="replace").split(", GCID")[0].strip("# \n")
 
 
 def _say(command: list[str]) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edgecolor import gpu
+
 SOURCE = Path(__file__).with_name("fake_libcuda.c")
 PYTHON = os.environ.get("EDGECOLOR_RTX_PYTHON", "")
 has_bindings = bool(PYTHON) or importlib.util.find_spec("cuda") is not None
@@ -134,3 +136,28 @@ def test_cuda_bindings_do_what_the_device_promises(driver, tmp_path, integrated)
     assert calls.count("free host") == 2 and calls.count("free") == (not integrated)
     captured = [call for call in calls[calls.index("begin capture") :] if "destroyed" not in call]
     assert captured[:5] == ["begin capture", "download", "end capture", "instantiate", "launch"]
+
+
+def fake_tool(folder, name, says):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+
+
+def test_clocks_are_the_power_mode_of_a_jetson_or_what_nvidia_smi_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu.clocks() == {}
+    fake_tool(tmp_path, "nvidia-smi", "1980 MHz, 2619 MHz, 1980 MHz, 700.00 W, 31")
+    assert gpu.clocks()["clocks.sm"] == "1980 MHz" and gpu.clocks()["temperature.gpu"] == "31"
+    fake_tool(tmp_path, "nvpmodel", "NVPM WARN: fan mode is not set!\nNV Power Mode: MODE_30W\n2")
+    assert gpu.clocks() == {"power mode": "MODE_30W"}
+    fake_tool(tmp_path, "nvpmodel", "")
+    assert gpu.clocks() == {}
+
+
+def test_jetpack_is_the_release_of_the_boards_linux(tmp_path, monkeypatch):
+    release = tmp_path / "nv_tegra_release"
+    monkeypatch.setattr(gpu, "RELEASE", release)
+    assert gpu.jetpack() == ""
+    release.write_text("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n")
+    assert gpu.jetpack() == "R36 (release), REVISION: 4.3"

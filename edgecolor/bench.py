@@ -136,9 +136,13 @@ def _two_under_way(backend, *arguments) -> Callable[[], object]:
 
 
 def synthetic_frames(width: int, height: int, seconds: float) -> Iterator[LumaFrame]:
-    """Luma that moves, until the time is over."""
+    """Luma that moves, until the time is over, which begins with the first frame that is asked for."""
     y, x = np.mgrid[0:height, 0 : width + 256]
     wide = (128 + 60 * np.sin(x / 97) * np.cos(y / 71) + 30 * ((x // 83 + y // 59) % 2)).astype(np.uint8)
+    return _windows(wide, width, seconds)
+
+
+def _windows(wide: np.ndarray, width: int, seconds: float) -> Iterator[LumaFrame]:
     until = time.perf_counter() + seconds
     index = 0
     while index <= WARM_UP or time.perf_counter() < until:
@@ -159,15 +163,16 @@ def run_pipeline(
 ) -> None:
     """One stream, as colorize_video runs it but for reader and writer. Leaves the time of each frame in `times`.
 
-    ready  is waited for when the model is loaded
+    ready  is waited for when model and frames are there
     """
     width, height = size
     colorizer = open_colorizer(model, backend=backend, config=config, threads=threads)
     luma_format = LumaFormat(width, height, 8, Matrix.BT709, False)
     chroma_format = ChromaFormat(width // 2, height // 2, 1, 1, Siting.LEFT)
     colorizer.begin(luma_format, chroma_format)
+    frames = synthetic_frames(width, height, seconds)
     ready.wait()
-    with closing(overlapped(colorizer.colors(synthetic_frames(width, height, seconds)))) as items:
+    with closing(overlapped(colorizer.colors(frames))) as items:
         before = time.perf_counter()
         for item, ab in items:
             colorizer.chroma(item, ab)

@@ -124,10 +124,8 @@ class HintedInput:
         moved, (h, w) = [], self.grid
         for place, ab in self.places:
             x, y = np.rint(place).astype(int)
-            place = place + onward.cells[y, x]
-            inside = (place >= -0.5).all() and (place < (w - 0.5, h - 0.5)).all()
-            if inside and onward.shown[y, x] >= LEAST_SHOWN:
-                moved.append((place.clip(0, (w - 1, h - 1)), ab))
+            if onward.shown[y, x] >= LEAST_SHOWN:
+                moved.append(((place + onward.cells[y, x]).clip(0, (w - 1, h - 1)), ab))
         self.places = moved
 
     def begin(self, hints: Sequence[Hint]) -> None:

@@ -5,33 +5,27 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto
 
 from edgecolor.backends.files import WEIGHTS, read_manifest
 from edgecolor.color.tokens import palette
 from edgecolor.engines import EngineInfo, Profile, Size, default_folder, sha256_of, sidecar_of
 from edgecolor.errors import ConfigError, ModelError
-from edgecolor.export import graph as passes
 from edgecolor.export.decode_path import DecodePath, choose_decode, keep_outputs, rewrite
 from edgecolor.export.engine_cache import digest_of, locked, look_up, timing_cache_of
-from edgecolor.export.frames import inputs_of, lightness_of_files
-from edgecolor.export.half import elem_types, fold_casts, to_half, too_large
-from edgecolor.export.int8 import ranges_of, to_int8
+from edgecolor.export.half import to_half
+from edgecolor.export.precision import PRECISIONS, Tell, precision_lines, save, set_precision
 from edgecolor.export.tensorrt_builder import Builder, Job, Shapes, TensorRTBuilder
-from edgecolor.manifest import Manifest, weights_sha256
+from edgecolor.manifest import Manifest
 from edgecolor.plugins import find_library
 
-PRECISIONS = ("fp32", "fp16", "int8")
 FLAVORS = ("tensorrt", "rtx")
 WIDEST = 2.5  # sides of a picture; wider or taller ones need a --profile of their own
-FRAMES = 24
 OUTPUTS = ("ab", "probs", "logits", "features")  # the last two are what a memory of earlier scenes asks for
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -106,52 +100,6 @@ def load_model(path: Path) -> tuple[ModelProto, Manifest]:
         raise ModelError(f"{path} is no .onnx file: engines are built from those that `edgecolor export` writes")
     manifest = read_manifest(path)
     return onnx.load(path), manifest
-
-
-def set_precision(
-    model: ModelProto, manifest: Manifest, options: EngineOptions, cache: Path, tell: Tell
-) -> tuple[ModelProto, dict]:
-    """The model at the wanted precision, and what is to be reported of it."""
-    if options.precision == "fp32":
-        return model, {}
-    frames = lightness_of_files(options.frames, manifest, FRAMES) if options.frames else []
-    feeds = [inputs_of(lightness, manifest) for lightness in frames]
-    if options.precision == "fp16":
-        folded = ModelProto()
-        folded.CopyFrom(model)
-        fold_casts(folded)
-        floats = {name for name, kind in elem_types(folded).items() if kind == TensorProto.FLOAT}
-        made = [name for node in folded.graph.node for name in node.output if name in floats]
-        islands = too_large(ranges_of(folded, made, feeds)) if feeds else set()
-        return to_half(model, islands), {"float32_islands": sorted(islands)} if feeds else {}
-    content = b"".join(lightness.tobytes() for lightness in frames)
-    stored = cache / f"int8-{digest_of({'model': manifest.weights_sha256, 'frames': sha256_of(content)})}.onnx"
-    with locked(stored.with_suffix(".lock")):
-        if not stored.is_file():
-            tell(f"calibrating int8 on {len(frames)} frames")
-            quantized, found = to_int8(model, lambda: feeds)
-            helper.set_model_props(quantized, {**_props(quantized), "edgecolor.int8": str(found)})
-            save(quantized, manifest, stored)
-    quantized = onnx.load(stored)
-    return quantized, {"int8": _props(quantized).get("edgecolor.int8", "")}
-
-
-def _props(model: ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def save(model: ModelProto, manifest: Manifest, path: Path) -> None:
-    """Write a model of ours with the checksum of its weights, beside the old file, then renamed over it."""
-    passes.raw_initializers(model)
-    digest = weights_sha256((tensor.name, tensor.raw_data) for tensor in model.graph.initializer)
-    helper.set_model_props(model, _props(model) | manifest.replace(weights_sha256=digest).to_metadata())
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(model.SerializeToString())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @dataclass
@@ -268,7 +216,7 @@ def build_engine(
     for profile in profiles:
         shapes_of(profile, manifest)  # refuses what does not fit, before anything takes long
     builder = builder or TensorRTBuilder(options.flavor)
-    proto, found = set_precision(proto, manifest, options, folder, tell)
+    proto, found = set_precision(proto, manifest, options.precision, options.frames, folder, tell)
     is_tokens = manifest.kind == "tokens"
     keep_outputs(proto, OUTPUTS if is_tokens else ("ab",))
     maker = Maker(builder, options, decode, folder, tell)
@@ -310,7 +258,7 @@ def _copy(engine: Path, info: EngineInfo, to: Path) -> None:
 def save_at_precision(model: Path, options: EngineOptions, out: Path, tell: Tell = lambda line: None) -> dict:
     """Write the .onnx at the wanted precision, for ONNX Runtime and others. returns what was found on the way"""
     proto, manifest = load_model(model)
-    proto, found = set_precision(proto, manifest, options, default_folder(), tell)
+    proto, found = set_precision(proto, manifest, options.precision, options.frames, default_folder(), tell)
     save(proto, manifest, out)
     return found
 
@@ -326,9 +274,6 @@ def describe(engine: Path, info: EngineInfo, state: str, decode: DecodePath) -> 
         f"decode     {decode.way}: {decode.why}",
     ]
     lines += [f"profile    {profile}" for profile in info.profiles]
-    if "int8" in report:
-        lines.append(f"int8       {report['int8']}")
-    if report.get("float32_islands"):
-        lines.append(f"islands    {', '.join(report['float32_islands'])} stay in float32")
+    lines += precision_lines(report)
     kinds = ", ".join(f"{count} {kind.lower()}" for kind, count in report["layers"].items())
     return [*lines, f"layers     {kinds or 'unknown'}"]

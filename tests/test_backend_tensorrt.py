@@ -287,7 +287,7 @@ def write_regression(folder):
     """A network of one convolution that predicts ab from lightness and hints: its .onnx and its engine."""
     from onnx import TensorProto, helper, numpy_helper
 
-    from edgecolor.export.onnx_to_engine import save
+    from edgecolor.export.precision import save
     from edgecolor.manifest import Manifest
 
     weight = np.random.default_rng(0).normal(0, 0.1, (2, 4, 4, 4)).astype(np.float32)

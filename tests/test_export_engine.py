@@ -17,7 +17,7 @@ pytest.importorskip("onnxruntime")
 from edgecolor.backends.files import WEIGHTS, read_manifest  # noqa: E402
 from edgecolor.engines import Profile, find_built, read_engine, sidecar_of  # noqa: E402
 from edgecolor.errors import ConfigError, MissingDependencyError, ModelError  # noqa: E402
-from edgecolor.export import onnx_to_engine  # noqa: E402
+from edgecolor.export import onnx_to_engine, precision  # noqa: E402
 from edgecolor.export.onnx_to_engine import EngineOptions, build_engine, default_profiles, parse_profile  # noqa: E402
 from edgecolor.export.tensorrt_builder import TensorRTBuilder  # noqa: E402
 
@@ -77,7 +77,7 @@ def test_an_engine_is_built_anew_for_other_weights_and_another_plugin(build, tmp
     values = onnx.numpy_helper.to_array(tensor).copy()
     values[0] += 1
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    onnx_to_engine.save(model, read_manifest(EDGE), tmp_path / "edge.onnx")
+    precision.save(model, read_manifest(EDGE), tmp_path / "edge.onnx")
     assert build(tmp_path / "edge.onnx").cache == "miss" and len(build.builder.jobs) == 1  # the op is the same
     (tmp_path / "plugins").mkdir()
     keys = []
@@ -214,14 +214,15 @@ def test_int8_is_calibrated_once_for_all_profiles_and_kept(build, monkeypatch, t
 
     def quantize(model, feeds):
         calls.append(len(feeds()))
-        return model, {"kept_float": ["a"]}
+        return model, {"nodes": 3, "kept_float": ["a"], "ab_distance": 0.25, "frames": len(feeds())}
 
-    monkeypatch.setattr(onnx_to_engine, "to_int8", quantize)
+    monkeypatch.setattr(precision, "to_int8", quantize)
     Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (48, 1))).save(tmp_path / "gray.png")
     frames = (tmp_path / "gray.png",)
     first = build(precision="int8", frames=frames)
-    assert "kept_float" in first.info.report["int8"]
-    assert build(precision="int8", frames=frames, batch=2).cache == "miss" and calls == [1]
+    assert "int8       2 of 3 layers; 0.25 ab units from float32 on 1 frames" in first.lines
+    second = build(precision="int8", frames=frames, batch=2)
+    assert second.cache == "miss" and calls == [1] and second.info.report["int8"]["kept_float"] == ["a"]
     Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[::-1], (48, 1))).save(tmp_path / "gray.png")
     build(precision="int8", frames=frames)
     assert calls == [1, 1]

@@ -40,6 +40,7 @@ def build_engine(
 ) -> None:
     try:
         from edgecolor.export import onnx_to_engine as builder
+        from edgecolor.export.precision import precision_lines
     except ImportError as error:
         from edgecolor.errors import MissingDependencyError
 
@@ -63,8 +64,8 @@ def build_engine(
 
     path = find_model(model)
     if save_onnx:
-        for name, value in builder.save_at_precision(path, options, save_onnx, tell).items():
-            print(f"{name:10} {value}")
+        for line in precision_lines(builder.save_at_precision(path, options, save_onnx, tell)):
+            print(line)
         print(f"wrote {save_onnx} ({save_onnx.stat().st_size / 1e6:.1f} MB)")
         return
     report = builder.build_engine(path, options, out, _command(), tell=tell)

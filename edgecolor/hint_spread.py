@@ -49,7 +49,7 @@ def spread(
     cells = [(y // every, x // every) for y, x in cells]
     own = [_appearance(cell, features, roots) for cell in cells]
     through = np.stack([_through(each, features, roots) for each in own])
-    ways = np.full((len(cells), *roots.shape[1:]), REACH, np.float32)
+    ways = np.full((len(cells), *roots.shape[:2]), REACH, np.float32)
     for way, cell in zip(ways, cells, strict=True):
         way[cell] = 0
     ways = _shortest(ways, through, roots, lightness)
@@ -98,16 +98,27 @@ def _shares(ways: Array, grid: tuple[int, int]) -> Array:
 
 
 def _roots(probs: Array) -> Array:
-    """(h, w, Q) -> (Q, h, w): their distances are Hellinger's."""
-    return np.sqrt(np.moveaxis(probs, 2, 0))
+    """(h, w, Q) of length 1, whose distances are Hellinger's."""
+    return np.sqrt(probs)
+
+
+def _hellinger(roots: Array, others: Array) -> Array:
+    """(h, w), or as the two broadcast."""
+    return np.sqrt(np.maximum(2 - 2 * np.einsum("...q,...q", roots, others), 0))
 
 
 def _shortest(ways: Array, through: Array, roots: Array, lightness: Array) -> Array:
     """Ways (n, h, w) from which to start, made as short as the steps between neighbours allow."""
-    h, w = roots.shape[1:]
+    h, w = roots.shape[:2]
+    through, steps = through / min(h, w), []
     light = cv2.resize(lightness, (w, h), interpolation=cv2.INTER_AREA)
-    through = through / min(h, w)
-    steps = [(to, of, length * through[to] + _over(to, of, roots, light)) for to, of, length in _neighbours(h, w)]
+    usual = cv2.blur(np.hypot(cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)) / 4, (7, 7))
+    for here, there, length in _neighbours(h, w):
+        height = np.abs(light[here] - light[there]) / (TEXTURE + (usual[here] + usual[there]) / 2)
+        over = _ramp(_hellinger(roots[here], roots[there]), COLOR_EDGE) + _ramp(height, LIGHT_EDGE)
+        for to, of in ((here, there), (there, here)):
+            to, of = (slice(None), *to), (slice(None), *of)
+            steps.append((to, of, length * through[to] + over))
     while True:
         before = ways.copy()
         for to, of, cost in steps:
@@ -116,12 +127,12 @@ def _shortest(ways: Array, through: Array, roots: Array, lightness: Array) -> Ar
             return ways
 
 
-def _neighbours(h: int, w: int) -> Iterator[tuple[tuple, tuple, float]]:
-    """For each of eight directions: index of the cells that have a neighbour there, of those, and how far they are."""
-    for dy, dx in ((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx):
-        to = ..., slice(max(dy, 0), h + min(dy, 0)), slice(max(dx, 0), w + min(dx, 0))
-        of = ..., slice(max(-dy, 0), h + min(-dy, 0)), slice(max(-dx, 0), w + min(-dx, 0))
-        yield to, of, float(np.hypot(dy, dx))
+def _neighbours(h: int, w: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], float]]:
+    """All pairs of cells side by side or corner to corner, in four directions, and how far they are."""
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = slice(dy, h), slice(max(dx, 0), w + min(dx, 0))
+        there = slice(0, h - dy), slice(max(-dx, 0), w + min(-dx, 0))
+        yield here, there, float(np.hypot(dy, dx))
 
 
 def _standard(features: Array) -> Array:
@@ -135,20 +146,13 @@ def _standard(features: Array) -> Array:
 def _appearance(cell: tuple[int, int], features: Array, roots: Array) -> Appearance:
     y, x = cell
     own = features[:, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].mean(axis=(1, 2))
-    return Appearance(own / (np.linalg.norm(own) + 1e-6), roots[:, y, x])
+    return Appearance(own / (np.linalg.norm(own) + 1e-6), roots[y, x])
 
 
 def _through(own: Appearance, features: Array, roots: Array) -> Array:
     """Length of a way through each cell, for a hint of that looks, in short sides: (h, w)."""
     foreign = _ramp(2 - 2 * np.tensordot(own.features, features, 1), FOREIGN)
-    return ACROSS + foreign + _ramp(np.linalg.norm(roots - own.roots[:, None, None], axis=0), OTHER_COLOR)
-
-
-def _over(to: tuple, of: tuple, roots: Array, light: Array) -> Array:
-    """Length that the difference of neighbours adds to the step between them."""
-    usual = cv2.blur(np.hypot(cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)) / 4, (7, 7))
-    color = _ramp(np.linalg.norm(roots[to] - roots[of], axis=0), COLOR_EDGE)
-    return color + _ramp(np.abs(light[to] - light[of]) / (TEXTURE + usual[to]), LIGHT_EDGE)
+    return ACROSS + foreign + _ramp(_hellinger(roots, own.roots), OTHER_COLOR)
 
 
 def _ramp(values: Array, law: tuple[float, tuple[float, float]]) -> Array:

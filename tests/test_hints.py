@@ -473,6 +473,17 @@ def test_a_video_with_hints_keeps_its_luma_and_their_times_count_from_the_beginn
         colorize_video(clip, tmp_path / "none.mkv", hints=hints, start=0.7)
 
 
+def test_times_of_references_count_from_where_those_of_hints_do(net, coffee):
+    gray = view(coffee, 0, 30)
+    reference = Reference(Colorizer(net).image(gray, [Hint(*SAUCER, BLUE)]), since=0.48)
+    ab = []
+    for references in ([], [reference]):
+        colorizer = Colorizer(net, ColorConfig(half_life=0, network_rate=0, working_size=64), references)
+        colorizer.begin(LUMA, CHROMA, origin=-0.4)  # the first frame is 0.4 s after the beginning
+        ab.append([ab for _, ab in colorizer.colors(frame(gray, i) for i in range(4))])
+    assert [np.array_equal(*pair) for pair in zip(*ab, strict=True)] == [True, True, False, False]
+
+
 def run(capsys, *arguments) -> tuple[int, str]:
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])

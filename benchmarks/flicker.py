@@ -1,9 +1,10 @@
 """Set ways of smoothing against each other: a table of how steady the colors of clips are, and a strip of frames.
 
-    python benchmarks/flicker.py CLIPS [--frames 120] [--strip strip.png] [--model NAME]
+    python benchmarks/flicker.py [CLIPS] [--frames 120] [--strip strip.png] [--model NAME]
 
 CLIPS is a video file or a folder of them, in color: they are colorized as if they were gray, and their own colors are
-the reference. docs/flicker.md holds the figures and says what they mean.
+the reference. Without it, a short old film is made of a public-domain photograph. docs/flicker.md holds the figures and
+says what they mean.
 """
 
 import argparse
@@ -13,9 +14,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
+import demo
 from edgecolor import ColorConfig, Colorizer, open_colorizer
 from edgecolor.motion.flow import Motion
 from edgecolor.train.clips import clip_files, frames_of
@@ -27,6 +30,7 @@ COLUMNS = {
     "warp error ab": ("warp_error_ab", 1),
     "colorfulness": ("colorfulness", 1),
     "bleeding ab": ("bleeding_ab", 1),
+    "CPU-ms a frame": ("cpu_ms_per_frame", 1),
 }
 GHOSTING = {"ghosting ab": "ghosting_ab", "leak ab": "ghosting_leak_ab"}
 
@@ -47,8 +51,8 @@ class Unmoved:
 class PlainColorizer(Colorizer):
     """Blends every frame with the one before, place by place."""
 
-    def _forget(self) -> None:
-        super()._forget()
+    def _forget(self, *start) -> None:
+        super()._forget(*start)
         height, width = self._size
         stride = self.net.manifest.stride
         self._smoother.flow = Unmoved(height // stride, width // stride)
@@ -66,6 +70,23 @@ def ways(model: str | None) -> dict[str, Colorizer]:
     }
 
 
+def write_old_film(path: Path, frames: int = 48, size: tuple[int, int] = (640, 360)) -> Path:
+    """A camera move over a photograph, with grain and an exposure that flickers: what makes colors flicker too."""
+    rng = np.random.default_rng(1)
+    gray = demo.photograph("astronaut.png")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for i in range(frames):
+            frame = cv2.resize(demo.camera_move(gray, i / frames, 0.05), size, interpolation=cv2.INTER_AREA)
+            grain = cv2.GaussianBlur(rng.normal(0, 16, frame.shape).astype(np.float32), (0, 0), 0.8)
+            frame = frame * (1 + 0.06 * rng.normal()) + 4 * rng.normal() + grain
+            worn = av.VideoFrame.from_ndarray(np.clip(frame, 0, 255).astype(np.uint8), format="gray")
+            container.mux(stream.encode(worn))
+        container.mux(stream.encode(None))
+    return path
+
+
 def clip_rows(path: Path, colorizers: dict[str, Colorizer], frames: int, strip: list[list[np.ndarray]]) -> dict:
     """The figures of one clip by way of smoothing; its frames from the middle on are added to the strip."""
     rows: dict[str, dict[str, float]] = {}
@@ -75,13 +96,14 @@ def clip_rows(path: Path, colorizers: dict[str, Colorizer], frames: int, strip: 
             colored = color_clip(colorizer, path, Path(folder), frames)
             for i, (ours, (original, _)) in enumerate(zip(colored.frames, frames_of(path, frames), strict=False)):
                 figures.add(ours, original)
-                if 0 <= i - frames // 2 < 6:
+                if 0 <= i - frames // 2 < 12 and i % 2 == 0:
                     shown.append(
                         cv2.resize(ours, (224, 224 * ours.shape[0] // ours.shape[1]), None, 0, 0, cv2.INTER_AREA)
                     )
             values = figures.values()
             if not rows:
-                rows["original"] = {name: values[f"{name}_original"] for name, _ in COLUMNS.values()}
+                rows["original"] = {name: values.get(f"{name}_original", 0.0) for name, _ in COLUMNS.values()}
+            values["cpu_ms_per_frame"] = 1000 * colored.cpu_seconds / figures.count
             rows[way] = {name: values[name] for name, _ in COLUMNS.values()}
             if way in ("each frame alone", "and looking ahead"):
                 strip.append(shown)
@@ -98,13 +120,15 @@ def write_strip(path: Path, strip: list[list[np.ndarray]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path)
+    parser.add_argument("clips", type=Path, nargs="?", help="default: an old film that is made for it")
     parser.add_argument("--frames", type=int, default=120, help="of each clip")
     parser.add_argument("--strip", type=Path, help="PNG: two rows a clip, each frame alone above looking ahead")
     parser.add_argument("--model", help="default: edge")
     args = parser.parse_args()
     colorizers, strip = ways(args.model), []
-    clips = {path.name: clip_rows(path, colorizers, args.frames, strip) for path in clip_files(args.clips)}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = clip_files(args.clips or write_old_film(Path(folder) / "old-film.mp4"))
+        clips = {path.name: clip_rows(path, colorizers, args.frames, strip) for path in paths}
     print(f"\n| clip | smoothing | {' | '.join(COLUMNS)} |\n|---|---|{'---|' * len(COLUMNS)}")
     for clip, rows in clips.items():
         for way, values in rows.items():

@@ -187,3 +187,17 @@ def test_models_and_doctor_and_version_answer():
     doctor = run("doctor")
     assert doctor.returncode == 0 and "onnxruntime" in doctor.stdout and "ready to colorize" in doctor.stdout
     assert run("--version").stdout.startswith("edgecolor ")
+
+
+@pytest.mark.parametrize("command", ["colorize", "preview"])
+def test_options_have_the_defaults_of_the_config(command):
+    import importlib
+    import inspect
+
+    from edgecolor.config import ColorConfig
+
+    options = inspect.signature(getattr(importlib.import_module(f"edgecolor.cli.{command}"), command)).parameters
+    config = ColorConfig()
+    shared = [name for name in vars(config) if name in options]
+    assert len(shared) >= 5
+    assert {name: options[name].default.default for name in shared} == {name: getattr(config, name) for name in shared}

@@ -35,7 +35,7 @@ def colorize(
         [], metavar="X,Y,#RRGGBB[@TIME]", help="This color at pixel X,Y, of the frame at TIME. Repeatable."
     ),
     hints: Path | None = typer.Option(None, metavar="FILE", help="Text file with one such hint per line."),
-    network_rate: float = typer.Option(4.0, help="Looks of the network per second, at the least; 0: every frame."),
+    network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: float = typer.Option(0.0, help="Start here, in seconds."),
     duration: float | None = typer.Option(None, help="Stop after so many seconds."),

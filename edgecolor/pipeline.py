@@ -1,5 +1,6 @@
 """Colorizer: the stages in order, and the state between frames."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class Colorizer:
             self.net, self.references, height, width, self.temperature, self.saturation
         )
         shot_memory = self.config.shot_memory if self.net.manifest.kind == "tokens" else 0.0
-        memories = [(since + origin if since else since, memory) for since, memory in memories]
+        memories = [(since + origin if since else -math.inf, memory) for since, memory in memories]
         field = painter = None
         if self.net.manifest.hints:
             painter = HintedInput(self.net, grid, *upright, max(self.saturation, LEAST_SATURATION))

@@ -89,6 +89,14 @@ def test_a_reference_holds_from_its_time_on(net):
     assert error(ab[9], frames[9]) > 25 and error(ab[10], frames[10]) < 12
 
 
+def test_a_reference_that_began_before_the_span_holds_beside_one_without_a_time(net):
+    coffee, rgb = turned(photograph("coffee")), turned(photograph())
+    frames = [view(rgb, i, 0) for i in range(3)]
+    colorizer = Colorizer(net, None, [Reference(view(coffee, 0, 0)), Reference(view(rgb, 0, 0), since=30)])
+    colorizer.begin(LUMA, CHROMA, origin=-60.0)  # the span starts at 60 s
+    assert error(np.moveaxis(colorizer.ab(frame(frames[0], 0)), 0, 2) * colorizer.saturation, frames[0]) < 12
+
+
 def test_a_corrected_frame_gets_its_colors_and_those_around_it_too(net):
     rgb = turned(photograph())
     frames = [view(rgb, i, 0) for i in range(25)]

@@ -201,3 +201,10 @@ def test_options_have_the_defaults_of_the_config(command):
     shared = [name for name in vars(config) if name in options]
     assert len(shared) >= 5
     assert {name: options[name].default.default for name in shared} == {name: getattr(config, name) for name in shared}
+
+
+@pytest.mark.parametrize("arguments", [("{}.mp4", "out.mp4"), ("{}.png", "out.png"), ("in.png", "{}.png")])
+def test_what_the_system_says_of_a_name_is_one_line(arguments, tmp_path):
+    Image.new("L", (32, 32)).save(tmp_path / "in.png")
+    assert_refused(run("colorize", *(name.format("a" * 300) for name in arguments), cwd=tmp_path), "File name too long")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]

@@ -66,6 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # a name that is too long, a folder that must not be entered: the system's own words
+        if error.strerror is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if status == INTERRUPTED:  # newer releases of typer return it, older ones raise
         print("edgecolor: interrupted; nothing was written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)

@@ -229,3 +229,15 @@ def test_the_reader_keeps_no_frame_that_it_has_given_away(source):
         gc.collect()
         assert len(given) == FRAMES
         assert sum(reference() is not None for reference in given) == 0
+
+
+@pytest.mark.parametrize("span", [{"start": float("inf")}, {"duration": float("inf")}, {"start": float("nan")}])
+def test_a_span_without_end_is_refused(source, span):
+    with pytest.raises(ConfigError, match="infinite"):
+        VideoReader(source, **span)
+
+
+def test_a_span_before_the_first_frame_is_said_to_be_empty(tmp_path):
+    late = make_video(tmp_path / "late.mp4", pts=[25600 + 512 * i for i in range(5)], audio="aac")
+    with pytest.raises(MediaError, match="no frame lies in the chosen span"):
+        VideoReader(late, start=0.5, duration=0.5)

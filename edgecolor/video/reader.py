@@ -1,5 +1,6 @@
 """Read a video file: luma planes of one video stream, and every other stream as packets, in the file's order."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,17 +39,17 @@ class VideoReader:
                      are moved so that the span begins near zero, all streams by the same amount.
     threads          for the decoder; 0 leaves it to FFmpeg
     raises           MediaNotFoundError, MediaError with one line that says what is wrong with the file;
-                     ConfigError for a start or duration that is negative or past the end
+                     ConfigError for a start or duration that is negative, infinite or past the end
 
     luma_format, frame_rate (average), duration_seconds and frames_estimate are known once it is open; `damage` and
     `warnings` grow while reading. It can be read once, by one thread at a time.
     """
 
     def __init__(self, path: str | Path, start: float = 0.0, duration: float | None = None, threads: int = 0):
-        if not start >= 0:
-            raise ConfigError(f"start is in seconds and cannot be negative, got {start}")
-        if duration is not None and not duration > 0:
-            raise ConfigError(f"duration is in seconds and must be positive, got {duration}")
+        if not 0 <= start < math.inf:
+            raise ConfigError(f"start is in seconds and cannot be negative or infinite, got {start}")
+        if duration is not None and not 0 < duration < math.inf:
+            raise ConfigError(f"duration is in seconds, must be positive and cannot be infinite, got {duration}")
         self.path = Path(path)
         self.container, self.stream = open_input(self.path)
         try:
@@ -137,6 +138,8 @@ class VideoReader:
             if self._decoder.first is not None:
                 break
         if (first := self._decoder.first) is None:
+            if self.span.end is not None and not self.damage:  # the picture begins later than the sound
+                raise MediaError(f"no frame lies in the chosen span of {self.path}: choose another")
             raise MediaError(f"{self.path} holds no frame that can be decoded ({self.damage})")
         self.first_pts = 0 if self.span.begin is not None else self._decoder.last_pts
         self.pix_fmt = first.format.name

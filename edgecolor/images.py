@@ -36,7 +36,7 @@ def is_image(path: str | os.PathLike) -> bool:
 
 
 def read_image(path: str | os.PathLike) -> Still:
-    """Read PNG, JPEG, TIFF or WebP.
+    """Read PNG, JPEG, TIFF or WebP; of a camera's JPEG that has more pictures behind it (MPO) the first.
 
     raises  MediaNotFoundError, MediaError (not an image, damaged), UnsupportedMediaError (more than one picture in it)
     """
@@ -49,7 +49,7 @@ def read_image(path: str | os.PathLike) -> Still:
         raise MediaError(f"{path} is a folder: give one file")
     try:
         with Image.open(path, formats=sorted(set(SUFFIXES.values()))) as image:
-            if getattr(image, "n_frames", 1) > 1:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with smaller copies behind it
                 raise UnsupportedMediaError(f"{path} holds {image.n_frames} pictures: split it into single ones first")
             image.load()
             info = dict(image.info)

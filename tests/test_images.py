@@ -110,3 +110,10 @@ def test_outputs_that_cannot_be_are_refused_and_nothing_is_left(tmp_path, photog
             colorize_image_file(src, dst, colorizer=colorizer)
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "there.png").read_bytes() == b"precious"
+
+
+def test_of_a_cameras_file_with_further_pictures_behind_it_the_first_is_read(tmp_path, photograph):
+    whole = Image.fromarray(photograph)
+    whole.save(tmp_path / "in.jpg", format="MPO", save_all=True, append_images=[whole.resize((96, 64))], quality=95)
+    rgb = read_image(tmp_path / "in.jpg").rgb
+    assert rgb.shape == photograph.shape and np.abs(rgb.astype(int) - photograph).mean() < 4

@@ -177,7 +177,7 @@ def colorize_video(
                     frames += 1
                     if progress:
                         progress(frames, reader.frames_estimate)
-        warnings = [*reader.warnings, *writer.notes]
+        warnings = [*reader.warnings, *writer.notes, *colorizer.unused]
     return VideoReport(
         frames,
         time.monotonic() - began,

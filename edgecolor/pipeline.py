@@ -10,7 +10,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
 from edgecolor.hint_field import HintField
-from edgecolor.hints import DueHints, Hint, HintedInput, check_places
+from edgecolor.hints import TIME_ROUNDING, DueHints, Hint, HintedInput, check_places
 from edgecolor.recollection import Recollection
 from edgecolor.references import LEAST_SATURATION, Reference, learn_references
 from edgecolor.smoothing import LookAhead, Seen, Smoother
@@ -54,6 +54,7 @@ class Colorizer:
         self.look_ahead = config.look_ahead if config.half_life else 0.0  # without smoothing there is nothing to settle
         self._size: tuple[int, int] | None = None
         self._smoother: Smoother | None = None
+        self._frames, self._passed = 0, -math.inf  # how many came since the beginning, and seconds of the last one
         if references and manifest.kind != "tokens":
             raise ConfigError(f"{manifest.name} has no color tokens, which references need: take a model with tokens")
         self._check_hints(hints)
@@ -86,7 +87,7 @@ class Colorizer:
             painter = HintedInput(self.net, grid, *upright, max(self.saturation, LEAST_SATURATION))
         elif hints:
             painter = field = HintField(self.net, *upright, self.temperature, self.saturation)
-        self._frames = 0
+        self._frames, self._passed, self._origin = 0, -math.inf, origin
         self._due = DueHints(hints, origin)
         recollection = Recollection(memories, shot_memory, field)
         self._smoother = Smoother(self.net, self.config, self.temperature, grid, recollection, painter)
@@ -95,6 +96,18 @@ class Colorizer:
     def scene_cuts(self) -> int:
         """How many were seen since the beginning, the first frame not counted."""
         return self._smoother.scene_cuts if self._smoother else 0
+
+    @property
+    def unused(self) -> list[str]:
+        """One line for each reference whose frame or time has not come since the beginning."""
+        lines = []
+        for reference in self.references:
+            if reference.frame is not None and reference.frame >= self._frames:
+                counted = f"{self._frames} frames came, counted from 0 where coloring starts"
+                lines.append(f"the corrected frame {reference.frame} was not used: {counted}")
+            elif reference.since and reference.since > self._passed + TIME_ROUNDING:
+                lines.append(f"the reference from {reference.since:g} s on was not used: the video was over before")
+        return lines
 
     def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat, origin: float = 0.0) -> None:
         """Get ready for the frames of one video, and forget the one before.
@@ -134,6 +147,7 @@ class Colorizer:
     def _see(self, frame: LumaFrame) -> Seen:
         given = self._given.get(self._frames)
         self._frames += 1
+        self._passed = frame.pts_seconds - self._origin
         begun = self._due.take(frame.pts_seconds, float((frame.duration or 0) * frame.time_base))
         return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, given=given, begun=begun)
 
@@ -167,11 +181,15 @@ class Colorizer:
         """Colorize one picture by itself: as `frame`, without a past.
 
         hints   for this picture; None: those that the colorizer was made with
-        raises  ConfigError for hints outside of the picture, with a time, or that the model cannot take
+        raises  ConfigError for hints outside of the picture, hints or references with a time, and hints that the model
+                cannot take
         """
         hints = self.hints if hints is None else hints
         self._check_hints(hints)
         if timed := [hint for hint in hints if hint.seconds]:
             raise ConfigError(f"hint {timed[0]} has a time, and this is a picture: leave the @ and the time out")
+        if late := [reference for reference in self.references if reference.since]:
+            raise ConfigError(f"a reference holds from {late[0].since:g} s on, and this is a picture: leave the @ and "
+                              "the time out")  # fmt: skip
         self._smoother = None
         return self._frame(image, 0.0, hints)

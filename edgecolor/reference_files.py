@@ -25,7 +25,7 @@ def read_reference(text: str) -> Reference:
     raises  as read_image does; ConfigError for a time that is none
     """
     name, at, time = text.rpartition("@")
-    if not at or Path(text).exists():  # an @ may be part of the name
+    if not (name and at) or Path(text).exists():  # an @ may be part of the name
         return Reference(read_image(text).rgb)
     since = seconds_of(time)
     if since is None:
@@ -34,7 +34,8 @@ def read_reference(text: str) -> Reference:
 
 
 def read_kept_frames(folder: str | Path) -> list[Reference]:
-    """The pictures of a folder, each named after the number of its frame, counted from 0: 312.png, frame-000312.png.
+    """The pictures of a folder, each named after the number of its frame: 312.png, frame-000312.png. Frames are counted
+    from 0 where coloring starts.
 
     raises  MediaNotFoundError, ConfigError (no pictures, a name without a number, a number twice), as read_image does
     """

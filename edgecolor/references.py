@@ -27,7 +27,7 @@ class Reference:
 
     rgb    (H, W, 3) uint8, a picture of the film's people and things; of its lightness little is expected
     since  from when on it holds, in seconds
-    frame  the number of the frame, from 0, that this is the corrected picture of, if it is one
+    frame  the number of the frame, from 0 where coloring starts, that this is the corrected picture of, if it is one
     """
 
     rgb: np.ndarray

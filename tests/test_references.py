@@ -113,6 +113,24 @@ def test_a_still_picture_takes_colors_from_a_reference(net):
     assert error(ab_of(with_it), view(rgb, 30, 20)) < 0.5 * error(ab_of(without), view(rgb, 30, 20))
 
 
+def test_references_whose_frame_or_time_did_not_come_are_named(net):
+    rgb = photograph()
+    frames = [view(rgb, i, 0) for i in range(3)]
+    references = [Reference(frames[0], frame=number) for number in (2, 3)]
+    references += [Reference(frames[0], since=since) for since in (60.08, 60.2)]
+    colorizer = Colorizer(net, ColorConfig(working_size=64), references)
+    colorizer.begin(LUMA, CHROMA, origin=-60.0)
+    list(colorizer.colors(frame(rgb, i) for i, rgb in enumerate(frames)))
+    assert len(colorizer.unused) == 2
+    assert "frame 3 " in colorizer.unused[0] and "60.2 s" in colorizer.unused[1]
+
+
+def test_a_picture_takes_no_reference_with_a_time(net):
+    rgb = photograph()
+    with pytest.raises(ConfigError, match="leave the @"):
+        Colorizer(net, None, [Reference(rgb, since=5)]).image(rgb)
+
+
 def test_a_scene_that_returns_gets_the_colors_it_had(net):
     """The network sees the returning scene darker and closer, and would color it a little differently."""
     rgb, other = photograph(), photograph("coffee")

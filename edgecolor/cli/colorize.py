@@ -29,7 +29,9 @@ def colorize(
         [], metavar="PICTURE[@TIME]", help="Take colors from this picture, from TIME on. Repeatable."
     ),
     keep_frames: Path | None = typer.Option(
-        None, metavar="FOLDER", help="Corrected frames, named by their numbers from 0, such as frame-000312.png."
+        None,
+        metavar="FOLDER",
+        help="Corrected frames, named by their numbers from 0 at the start, such as frame-000312.png.",
     ),
     hint: list[str] = typer.Option(
         [], metavar="X,Y,#RRGGBB[@TIME]", help="This color at pixel X,Y, of the frame at TIME. Repeatable."

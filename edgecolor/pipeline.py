@@ -136,7 +136,7 @@ class Colorizer:
             return
         ahead = LookAhead(self._smoother, self.look_ahead)
         for item in items:
-            yield from ahead.add(item, self._see(item) if isinstance(item, LumaFrame) else None)
+            yield from ahead.add(item, self._see(item, not ahead.is_full) if isinstance(item, LumaFrame) else None)
         self._due.check_none_left()
         yield from ahead.rest()
 
@@ -144,12 +144,12 @@ class Colorizer:
         """The colors of the next frame on the token grid, smoothed with those before: (2, h, w) float32, ab units."""
         return self._see(frame).ab()
 
-    def _see(self, frame: LumaFrame) -> Seen:
+    def _see(self, frame: LumaFrame, paced: bool = True) -> Seen:
         given = self._given.get(self._frames)
         self._frames += 1
         self._passed = frame.pts_seconds - self._origin
         begun = self._due.take(frame.pts_seconds, float((frame.duration or 0) * frame.time_base))
-        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, given=given, begun=begun)
+        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, paced, given, begun)
 
     def chroma(self, frame: LumaFrame, ab: np.ndarray) -> ColorFrame:
         """Bring ab to the chroma planes of the frame it was made for; the luma is passed on as it is."""

@@ -203,7 +203,13 @@ class LookAhead:
     def __init__(self, smoother: Smoother, window: float):
         self.smoother, self.window = smoother, window
         self._waiting: deque[tuple[Any, Seen | None]] = deque()
+        self._frames = 0  # of what waits
         self._looks: list[Look] = []  # of the scene, that are not behind all that waits
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many frames wait that the next one should get a look, which sets free those before the last."""
+        return self._frames >= MOST_WAITING
 
     def add(self, item: Any, seen: Seen | None) -> Iterator[tuple[Any, np.ndarray | None]]:
         """Take the next item with its frame (None where it is none); give what is ready, in order, with its ab."""
@@ -211,9 +217,10 @@ class LookAhead:
             if not seen.look.weight:
                 yield from self.rest()
             self._looks.append(seen.look)
-            if seen.seconds - self._looks[0].seconds >= 2 * self.window or len(self._waiting) >= MOST_WAITING:
+            if seen.seconds - self._looks[0].seconds >= 2 * self.window or self.is_full:
                 yield from self._settled(seen.seconds - self.window)
         self._waiting.append((item, seen))
+        self._frames += seen is not None
 
     def _settled(self, until: float) -> Iterator[tuple[Any, np.ndarray | None]]:
         """Everything before the last look up to that time; before the second one at least."""
@@ -221,7 +228,7 @@ class LookAhead:
         self.smoother.settle(self._looks, count)
         self._looks = self._looks[count - 1 :]
         while self._waiting and not _is_of(self._waiting[0][1], self._looks[0]):
-            yield self._colored(*self._waiting.popleft())
+            yield self._next()
 
     def rest(self) -> Iterator[tuple[Any, np.ndarray | None]]:
         """Everything that waits: the scene is over."""
@@ -229,9 +236,11 @@ class LookAhead:
             self.smoother.settle(self._looks, len(self._looks))
         self._looks = []
         while self._waiting:
-            yield self._colored(*self._waiting.popleft())
+            yield self._next()
 
-    def _colored(self, item: Any, seen: Seen | None) -> tuple[Any, np.ndarray | None]:
+    def _next(self) -> tuple[Any, np.ndarray | None]:
+        item, seen = self._waiting.popleft()
+        self._frames -= seen is not None
         return item, None if seen is None else self.smoother.between(seen)
 
 

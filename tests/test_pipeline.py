@@ -130,6 +130,20 @@ def test_the_network_looks_at_its_rate_while_nothing_moves_and_keeps_its_colors_
     assert net.keeps[1:] == pytest.approx([2 ** (-2 / 24 / 0.2)] * 11)  # of the time since the last look
 
 
+def test_few_frames_wait_for_the_next_look_however_seldom_the_network_looks():
+    colorizer, taken = Colorizer(Recorder(), ColorConfig(network_rate=0.01)), 0
+    colorizer.begin(LUMA, CHROMA)
+
+    def frames():
+        nonlocal taken
+        for taken in range(300):
+            yield frame(pattern(0), taken)
+
+    for given, _ in enumerate(colorizer.colors(frames())):
+        assert taken - given <= 2 * 96
+    assert given == 299 and len(colorizer.net.keeps) < 6
+
+
 def test_the_network_looks_at_once_where_motion_does_not_explain_the_picture():
     net = Recorder()
     colorizer = Colorizer(net, ColorConfig(network_rate=1, working_size=256))

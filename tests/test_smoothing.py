@@ -126,6 +126,18 @@ def test_however_many_frames_a_second_few_wait():
         assert i - given < 96 + 12
 
 
+def test_packets_between_frames_take_nothing_from_the_look_ahead():
+    logits = random_logits(12)
+    smooth = smoother(logits)
+    ahead, given = LookAhead(smooth, 5), []
+    for i in range(12):
+        given += ahead.add(i, smooth.see(scene(), i / 10))
+        for _ in range(30):
+            given += ahead.add("packet", None)
+    given += ahead.rest()
+    assert np.allclose(colors(given), both_ways(logits, keep_of(0.1, 0.5)), atol=1e-3)
+
+
 def test_a_scene_is_the_same_whatever_was_before_and_comes_after():
     logits = random_logits(24)
     frames = [scene(1)] * 8 + [scene(2)] * 8 + [scene(3)] * 8

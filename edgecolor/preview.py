@@ -18,6 +18,7 @@ from edgecolor.frames import ChromaFormat, LumaFormat, LumaFrame, Siting
 from edgecolor.images import Still, check_image_output, is_image, read_image, write_image
 from edgecolor.picture_grid import CELL, picture_grid
 from edgecolor.pipeline import Colorizer
+from edgecolor.reference_files import seconds_of
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.upsample_ab import UpsampleAb
 
@@ -70,14 +71,9 @@ def parse_grid(text: str) -> list[Axis]:
 
 def parse_time(text: str) -> float:
     """Seconds from "12.5", "0:12" or "1:02:03"; ConfigError if it is none of these."""
-    parts = text.strip().split(":")
-    seconds = 0.0
-    for i, part in enumerate(parts):
-        whole = i < len(parts) - 1
-        digits = part if whole else part.replace(".", "", 1)
-        if len(parts) > 3 or not (digits.isascii() and digits.isdigit()) or (i and float(part) >= 60):
-            raise ConfigError(f"{text!r} is no time: write seconds (12.5), minutes (0:12) or hours (1:02:03)")
-        seconds = 60 * seconds + float(part)
+    seconds = seconds_of(text.strip())
+    if seconds is None:
+        raise ConfigError(f"{text!r} is no time: write seconds (12.5), minutes (0:12) or hours (1:02:03)")
     return seconds
 
 

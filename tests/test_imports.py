@@ -28,8 +28,8 @@ LEVELS = {
             ("recollection",),
             ("smoothing",),
             ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid", "mood"),
-            ("colorize", "coltran", "preview", "reference_files"),
-            ("bench", "hint_files"),
+            ("colorize", "coltran", "reference_files"),
+            ("bench", "hint_files", "preview"),
             ("train", "export"),
             ("cli",),
         )

@@ -195,7 +195,8 @@ def test_a_model_without_tokens_takes_no_references():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("12", 12), ("12.5s", 12.5), ("1:02.5", 62.5), ("1:00:02", 3602), ("", None), ("1:x", None)]
+    ("text", "seconds"),
+    [("12", 12), ("12.5s", 12.5), ("1:02.5", 62.5), ("1:00:02", 3602), ("", None), ("1:x", None), ("1:75", None)],
 )
 def test_times_are_read_as_people_write_them(text, seconds):
     assert seconds_of(text) == seconds

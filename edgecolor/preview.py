@@ -93,7 +93,7 @@ def _values(axis: Axis, now: float) -> tuple[float, ...]:
 def _with(config: ColorConfig, axes: list[Axis], values: tuple[float, ...]) -> ColorConfig:
     """The settings of one cell; raises ConfigError where a value is impossible."""
     for axis, value in zip(axes, values, strict=True):
-        if axis.name == "working-size" and value != int(value):
+        if axis.name == "working-size" and not value.is_integer():
             raise ConfigError(f"working-size is in whole pixels, got {value:g}")
         config = replace(config, **{axis.field: int(value) if axis.name == "working-size" else value})
     return config
@@ -179,7 +179,7 @@ def _of_video(
     runs = dict.fromkeys(replace(config, saturation=None) for config in cells.values())
     after = max(2 * config.look_ahead for config in runs)
     largest = max(Colorizer(net, config).short_side for config in runs)
-    frames, index, luma_format = _read(src, at, max(map(_before, runs)), after, largest)
+    frames, index, luma_format = _read(src, at, max(map(_before, runs)), after + SHORTEST, largest)
     target = frames[index]
     for done, config in enumerate(runs, 1):
         first = next(i for i, frame in enumerate(frames) if _seconds_to(frame, target) <= _before(config))
@@ -224,20 +224,25 @@ def _read(
 
     begin = max(0.0, at - before)
     late = ConfigError(f"{src.name} is over before {_clock(at)}: give an earlier time")
+    frames: list[LumaFrame] = []
     try:
-        reader = VideoReader(src, start=begin, duration=at - begin + after + SHORTEST)
+        reader = VideoReader(src, start=begin)
     except ConfigError as error:
         raise late from error
     with reader:
-        coded = reader.luma_format
+        coded, rest = reader.luma_format, reader.duration_seconds
         width, height = _fitting(coded.width, coded.height, working_size)
-        frames = [
-            replace(item, luma=shrink(item.luma, height, width)) for item in reader if isinstance(item, LumaFrame)
-        ]
         # Times count from where reading begins, or from the file's own zero where that is its beginning.
         wanted = at - begin if begin else at + float(reader.span.origin)
+        for item in reader:
+            if isinstance(item, LumaFrame):
+                frames.append(replace(item, luma=shrink(item.luma, height, width)))
+                if item.pts_seconds > wanted + after:
+                    break
         period = 1 / float(reader.frame_rate or 25)
-    if not frames or frames[-1].pts_seconds + period <= wanted:
+    if begin and (not frames or frames[0].pts_seconds > wanted + TOLERANCE):
+        return _read(src, at, 4 * before, after, working_size)  # it has been on the screen for longer
+    if not frames or (frames[-1].pts_seconds + period <= wanted if rest is None else at - begin >= rest):
         raise late
     shown = sum(frame.pts_seconds <= wanted + TOLERANCE for frame in frames)
     return frames, max(shown, 1) - 1, replace(coded, width=width, height=height)

@@ -79,6 +79,15 @@ def test_what_is_set_is_among_the_values_and_marked(clip, tmp_path, monkeypatch)
     assert (drawn["names"], drawn["title"]) == ([""], "old.mp4 at 0:00.40")
 
 
+@pytest.mark.parametrize(("at", "index"), ((None, 0), (0.4, 0), (1.0, 0), (1.02, 0), (8.9, 2), (9.0, 3)))
+def test_the_frame_on_the_screen_is_shown_however_long_it_has_been_there(tmp_path, at, index):
+    pts = [12800 + 512 * i for i in (0, 1, 2, 200)]  # from 1 to 9.04 s
+    src, out = make_video(tmp_path / "old.mp4", pts=pts, audio="aac"), tmp_path / "grid.png"
+    preview(src, out, "saturation=0/1", at, config=SMALL)
+    shown, frames = cell(out, 0, 0, 96, 64, named_rows=False), [frame_of(src, i) for i in range(4)]
+    assert np.argmin([np.abs(shown - frame).mean() for frame in frames]) == index
+
+
 def test_a_turned_video_is_shown_upright(tmp_path):
     turned, out = make_video(tmp_path / "turned.mp4", rotation=90), tmp_path / "grid.png"
     preview(turned, out, "saturation=0/1", config=SMALL)
@@ -131,6 +140,7 @@ def test_a_grid_is_one_or_two_axes_with_or_without_values():
         (("--grid", ""), ("one or two",)),
         (("--grid", "temperature=0/1"), ("temperature must lie in (0, 1]",)),
         (("--grid", "working-size=100.5"), ("whole pixels",)),
+        (("--grid", "working-size=inf"), ("whole pixels",)),
         (("--grid", "saturation=" + "/".join(f"{i / 10}" for i in range(37))), ("37 cells", "fewer")),
         (("--at", "0:05"), ("old.mp4 is over before 0:05",)),
         (("--at", "0:00.9"), ("old.mp4 is over before 0:00.90",)),

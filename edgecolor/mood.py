@@ -4,6 +4,7 @@ import numpy as np
 
 from edgecolor.color.lab import srgb_to_lab
 from edgecolor.config import ColorConfig
+from edgecolor.manifest import Manifest
 from edgecolor.stages.ab_to_rgb import ab_to_rgb
 
 Array = np.ndarray
@@ -15,13 +16,12 @@ STRIP = 2**20  # pixels at a time
 class Warmed:
     """A backend whose colors are moved along daylight's line; its state between frames stays the network's own.
 
-    net     an open backend
-    warmth  ab units: above 0 toward amber, below 0 toward blue
+    net    an open backend
+    shift  (2, 1, 1) float32, as warmth_shift gives it
     """
 
-    def __init__(self, net, warmth: float):
-        self.net = net
-        self.shift = (warmth * DAYLIGHT)[:, None, None]
+    def __init__(self, net, shift: Array):
+        self.net, self.shift = net, shift
 
     def step(self, *arguments, **options) -> Array:
         return self.net.step(*arguments, **options) + self.shift
@@ -33,12 +33,17 @@ class Warmed:
         return getattr(self.net, name)
 
 
+def warmth_shift(manifest: Manifest, config: ColorConfig) -> Array:
+    """What the config's warmth adds to ab before saturation, which is a factor on all: (2, 1, 1) float32."""
+    saturation = manifest.saturation if config.saturation is None else config.saturation
+    warmth = config.warmth / saturation if saturation else 0.0  # gray stays gray
+    return (np.float32(warmth) * DAYLIGHT)[:, None, None]
+
+
 def warmed(net, config: ColorConfig | None):
     """The backend with the config's warmth; itself where there is nothing to change."""
-    if not config or not config.warmth:
-        return net
-    saturation = net.manifest.saturation if config.saturation is None else config.saturation
-    return Warmed(net, config.warmth / saturation) if saturation else net  # which comes after, and is a factor on all
+    shift = warmth_shift(net.manifest, config or ColorConfig())
+    return Warmed(net, shift) if shift.any() else net
 
 
 def brighten(rgb: Array, brightness: float) -> Array:

@@ -16,6 +16,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, LumaFormat, LumaFrame, Siting
 from edgecolor.images import Still, check_image_output, is_image, read_image, write_image
+from edgecolor.mood import warmed, warmth_shift
 from edgecolor.picture_grid import CELL, picture_grid
 from edgecolor.pipeline import Colorizer
 from edgecolor.reference_files import seconds_of
@@ -27,9 +28,11 @@ AXES: dict[str, tuple[float, ...]] = {
     "temperature": (0.2, 0.38, 0.6, 1.0),
     "half-life": (0.0, 0.3, 1.0, 3.0),
     "saturation": (0.7, 1.0, 1.3, 1.6),
+    "warmth": (-20.0, -10.0, 0.0, 10.0, 20.0),
     "working-size": (192, 256, 384, 512),
     "look-ahead": (0.0, 0.5, 1.0),
 }
+OF_VIDEOS, OF_PICTURES = "temperature,half-life", "temperature,saturation"  # grids that are drawn unless one is given
 OVER_TIME = ("half-life", "look-ahead")  # settings that a picture by itself does not have
 MOST_CELLS = 36
 HALF_LIVES = 3  # that are run through before the frame: what is older weighs an eighth
@@ -102,7 +105,7 @@ def _with(config: ColorConfig, axes: list[Axis], values: tuple[float, ...]) -> C
 def preview(
     src: str | os.PathLike,
     dst: str | os.PathLike,
-    grid: str = "temperature,half-life",
+    grid: str | None = None,
     at: float | None = None,
     model: str | os.PathLike | None = None,
     *,
@@ -115,7 +118,7 @@ def preview(
     """Color one frame of a video, or a picture, in every combination of settings, and write them as one picture.
 
     dst       PNG, JPEG, TIFF or WebP
-    grid      as parse_grid takes it: the first axis runs to the right, the second down
+    grid      as parse_grid takes it: the first axis runs to the right, the second down; None: OF_VIDEOS, OF_PICTURES
     at        seconds from the beginning of a video; None for its beginning; for a picture it has no meaning
     config    what the settings are that do not vary
     progress  called with the number of frames that were run through, and of those that will be
@@ -123,8 +126,8 @@ def preview(
     raises    ConfigError (axis, value, time), MediaError and the others of colorize_video
     """
     src, dst, config = Path(src), Path(dst), config or ColorConfig()
-    axes = parse_grid(grid)
     still = is_image(src)
+    axes = parse_grid((OF_PICTURES if still else OF_VIDEOS) if grid is None else grid)
     if still and (vain := [axis.name for axis in axes if axis.name in OVER_TIME]):
         raise ConfigError(f"{vain[0]} is for videos, and {src.name} is a picture: take another axis")
     if still and at is not None:
@@ -163,7 +166,7 @@ def _of_picture(src: Path, net, cells: dict[tuple, ColorConfig]) -> dict[tuple, 
     rgb = read_image(src).rgb
     size = _fitting(rgb.shape[1], rgb.shape[0], max(Colorizer(net, config).short_side for config in cells.values()))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return {values: Colorizer(net, config).image(small) for values, config in cells.items()}
+    return {values: Colorizer(warmed(net, config), config).image(small) for values, config in cells.items()}
 
 
 def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:
@@ -175,8 +178,8 @@ def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:
 def _of_video(
     src: Path, net, cells: dict[tuple, ColorConfig], at: float, progress: Progress | None
 ) -> dict[tuple, np.ndarray]:
-    # Saturation is applied to what comes out, so its values share one run.
-    runs = dict.fromkeys(replace(config, saturation=None) for config in cells.values())
+    # Saturation and warmth are applied to what comes out, so their values share one run.
+    runs = dict.fromkeys(_run_of(config) for config in cells.values())
     after = max(2 * config.look_ahead for config in runs)
     largest = max(Colorizer(net, config).short_side for config in runs)
     frames, index, luma_format = _read(src, at, max(map(_before, runs)), after + SHORTEST, largest)
@@ -189,11 +192,15 @@ def _of_video(
     chroma_format = _full_chroma(luma_format)
     pictures = {}
     for values, config in cells.items():
-        ab = runs[replace(config, saturation=None)]
+        ab = runs[_run_of(config)] + warmth_shift(net.manifest, config)
         planes, luma = UpsampleAb(luma_format, chroma_format, *ab.shape[1:])(ab, target.luma)
         cb, cr = AbToChroma(luma_format, Colorizer(net, config).saturation)(luma, planes)
         pictures[values] = _upright_rgb(target.luma, cb, cr, luma_format)
     return pictures
+
+
+def _run_of(config: ColorConfig) -> ColorConfig:
+    return replace(config, saturation=None, warmth=0.0)
 
 
 def _upright_rgb(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray, coded: LumaFormat) -> np.ndarray:

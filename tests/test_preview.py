@@ -7,7 +7,7 @@ from media import make_video
 from PIL import Image
 
 from edgecolor.cli import main
-from edgecolor.colorize import colorize_image, colorize_video
+from edgecolor.colorize import colorize_image, colorize_image_file, colorize_video
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.picture_grid import BAND, CELL, GAP, picture_grid
@@ -105,6 +105,27 @@ def test_a_picture_is_shown_as_colorize_image_colors_it(photograph, tmp_path):
     assert np.abs(cell(out, 1, 0, 384, 256) - expected).mean() < 1.5
 
 
+def test_a_grid_of_a_picture_needs_no_choice(photograph, tmp_path):
+    src = tmp_path / "photo.png"
+    Image.fromarray(photograph[:64, :96]).save(src)
+    assert preview(src, tmp_path / "grid.png", config=SMALL) == (len(AXES["temperature"]), len(AXES["saturation"]) + 1)
+
+
+def test_warmth_is_that_of_colorize_whether_it_varies_or_not(clip, photograph, tmp_path):
+    src, colored, out = tmp_path / "photo.png", tmp_path / "colored.png", tmp_path / "grid.png"
+    Image.fromarray(photograph).save(src)
+    warm = ColorConfig(working_size=64, warmth=20)
+    colorize_image_file(src, colored, config=warm)
+    for grid, config, column in (("warmth=0/20", SMALL, 1), ("working-size=64", warm, 0)):
+        preview(src, out, grid, config=config, overwrite=True)
+        assert np.abs(cell(out, column, 0, 384, 256, False) - np.asarray(Image.open(colored))).mean() < 1.5
+    video = tmp_path / "new.mkv"
+    colorize_video(clip, video, config=warm, encode=EncodeOptions(codec="ffv1", pix_fmt="yuv444p"))
+    preview(clip, out, "warmth=0/20", 0.4, config=SMALL, overwrite=True)
+    assert np.abs(cell(out, 1, 0, 96, 64, False) - frame_of(video, 10)).mean() < 1.5
+    assert np.abs(cell(out, 0, 0, 96, 64, False) - frame_of(video, 10)).mean() > 5
+
+
 def test_large_pictures_are_made_to_fit_a_cell():
     wide = [np.full((300, 1200, 3), 200, np.uint8)] * 2
     grid = picture_grid([wide], ["one", "two"], [""], "title")
@@ -160,14 +181,16 @@ def test_what_cannot_be_shown_is_one_line_and_status_2(clip, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    ((("--at", "1"), ("a time is for videos",)), ((), ("half-life is for videos", "photo.png is a picture"))),
+    (
+        (("--at", "1"), ("a time is for videos",)),
+        (("--grid", "half-life"), ("half-life is for videos", "photo.png is a picture")),
+    ),
 )
 def test_what_a_picture_has_not_is_refused(photograph, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photograph).save(tmp_path / "photo.png")
-    grid = ("--grid", "temperature") if arguments else ()
     with pytest.raises(SystemExit) as stopped:
-        main(["preview", "photo.png", *arguments, *grid])
+        main(["preview", "photo.png", *arguments])
     error = capsys.readouterr().err.strip()
     assert stopped.value.code == 2 and len(error.splitlines()) == 1 and all(word in error for word in words)
 

@@ -13,15 +13,16 @@ def preview(
     src: Path = typer.Argument(metavar="IN", help="Video or picture."),
     out: Path | None = typer.Option(None, help="Picture to write. Default: IN's name with -preview.png, here."),
     at: str | None = typer.Option(None, help="Time of the frame, such as 12.5, 0:12, 1:02:03. Default: the beginning."),
-    grid: str = typer.Option(
-        "temperature,half-life",
-        help="One or two of temperature, half-life, saturation, working-size, look-ahead; values may be "
-        "listed: saturation=0.8/1/1.2.",
+    grid: str | None = typer.Option(
+        None,
+        help="One or two of temperature, half-life, saturation, warmth, working-size, look-ahead; values may be "
+        "listed: saturation=0.8/1/1.2. Default: temperature,half-life; of a picture temperature,saturation.",
     ),
     model: str | None = typer.Option(None, help="Name from `edgecolor models`, or a model file."),
     backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
-    temperature: float | None = typer.Option(None, help="Where it does not vary: as for colorize, like the next four."),
+    temperature: float | None = typer.Option(None, help="Where it does not vary: as for colorize, like the next five."),
     saturation: float | None = typer.Option(None),
+    warmth: float = typer.Option(0.0),
     half_life: float = typer.Option(1.0),
     look_ahead: float = typer.Option(0.5),
     working_size: int | None = typer.Option(None),
@@ -37,6 +38,7 @@ def preview(
     config = ColorConfig(
         temperature=temperature,
         saturation=saturation,
+        warmth=warmth,
         half_life=half_life,
         look_ahead=look_ahead,
         working_size=working_size,

@@ -244,7 +244,7 @@ def run(
     clip     a video file for the part of that name, which is left out without one
     tell     called with each row as it is there
     returns  {"machine": ..., "rows": [...], "not run": {backend: reason}}, which JSON can hold
-    raises   ConfigError for unknown names
+    raises   ConfigError for unknown names; where nothing ran, what kept the first backend from it
     """
     for given, known, what in ((sizes, SIZES, "size"), (parts, PARTS, "part")):
         unknown = [name for name in given if name not in known]
@@ -266,13 +266,15 @@ def run(
         if "video" in parts and clip:
             yield video_part(model, name, clip, config, threads)
 
+    failed: list[Exception] = []
     for name in backends:
         try:
             for row in rows(name):
                 report["rows"].append(asdict(row))
                 tell(row)
         except (MissingDependencyError, ModelError) as error:
-            if len(backends) == 1:
-                raise
+            failed.append(error)
             report["not run"][name] = str(error)
+    if failed and (len(backends) == 1 or not report["rows"]):
+        raise failed[0]
     return report

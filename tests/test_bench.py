@@ -8,7 +8,7 @@ import pytest
 
 from edgecolor import bench
 from edgecolor.config import ColorConfig
-from edgecolor.errors import ConfigError, MissingDependencyError
+from edgecolor.errors import ConfigError, MissingDependencyError, ModelError
 
 
 def test_bench_measures_every_part_on_this_machine(tmp_path):
@@ -87,6 +87,11 @@ def test_a_backend_that_is_not_there_is_listed_with_the_reason(monkeypatch):
 def test_what_makes_no_sense_is_refused(wrong):
     with pytest.raises(ConfigError):
         bench.run(**wrong)
+
+
+def test_a_model_that_no_backend_opens_is_refused():
+    with pytest.raises(ModelError, match="did you mean edge"):
+        bench.run("edgee", ("onnxruntime", "torch"), parts=("step",))
 
 
 def test_the_command_ends_in_one_line_of_json(tmp_path):

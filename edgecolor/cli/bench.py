@@ -43,6 +43,6 @@ def bench(
     for name, reason in report["not run"].items():
         print(f"not run: {name}: {reason}")
     text = json.dumps(report)
+    print(text)
     if json_file:
         json_file.write_text(text + "\n", encoding="utf-8")
-    print(text)

@@ -117,14 +117,18 @@ def write_sheet(path: str | Path, rows: Sequence[Sequence[np.ndarray]], captions
     save_picture(Path(path), contact_sheet(rows, captions))
 
 
-def save_picture(path: Path, rgb: np.ndarray) -> None:
-    """Write (H, W, 3) uint8. raises MediaError (cannot be written), ConfigError (no such picture format)"""
+def check_picture(path: Path) -> None:
+    """raises MediaError (the folder is missing), ConfigError (no such picture format): for before the work begins"""
     if not path.parent.is_dir():
         raise MediaError(f"{path}: the folder {path.parent} does not exist: make it first")
-    try:
-        done, data = cv2.imencode(path.suffix or ".png", rgb[..., ::-1])
-    except cv2.error as error:
-        raise ConfigError(f"{path}: no picture format is known by {path.suffix!r}: use .png or .jpg") from error
+    if not cv2.haveImageWriter(f"name{path.suffix or '.png'}"):
+        raise ConfigError(f"{path}: no picture format is known by {path.suffix!r}: use .png or .jpg")
+
+
+def save_picture(path: Path, rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8. raises MediaError (cannot be written), and as check_picture"""
+    check_picture(path)
+    done, data = cv2.imencode(path.suffix or ".png", rgb[..., ::-1])
     if not done:
         raise MediaError(f"{path}: the picture could not be encoded")
     try:

@@ -38,8 +38,9 @@ def compare(
         raise MediaError(f"{out} exists already: choose another --out, or add --overwrite")
     import_torch()
     from edgecolor.train.compare_models import best_of, compare_models
-    from edgecolor.train.report import json_line, print_table, write_sheet
+    from edgecolor.train.report import check_picture, json_line, print_table, write_sheet
 
+    check_picture(out)
     compared = compare_models(
         names,
         images,

@@ -47,8 +47,10 @@ def evaluate(
         raise ConfigError("the same model is given twice to --compare")
 
     from edgecolor.train.evaluate_model import evaluate_models
-    from edgecolor.train.report import json_line, print_table, write_sheet
+    from edgecolor.train.report import check_picture, json_line, print_table, write_sheet
 
+    if sheet:
+        check_picture(sheet)
     report = evaluate_models(
         models,
         data,

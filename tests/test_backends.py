@@ -255,11 +255,13 @@ def test_another_projects_model_is_not_ours(tmp_path):
 
 def test_paths_that_hold_no_model_are_refused(folder, tmp_path):
     (tmp_path / "model.txt").write_text("x")
+    (tmp_path / "model.pth").write_text("x")
     shutil.copy(folder / "edge.onnx", tmp_path / "alone.onnx")
     for path, words in (
         (tmp_path / "missing.onnx", "does not exist"),
         (tmp_path, "is a folder"),
-        (tmp_path / "model.txt", "no model file that edgecolor knows"),
+        (tmp_path / "model.txt", "is no model file, which ends in .onnx or .safetensors: check the path"),
+        (tmp_path / "model.pth", "import-weights"),
         (folder / "decode.onnx", "no network"),
     ):
         with pytest.raises(ModelError, match=words) as caught:

@@ -238,3 +238,9 @@ def test_photographs_tell_whether_the_temperature_is_in_the_weights(factor, expe
     assert found == expected and "measured on 2 photographs" in evidence
     undecided, evidence = temperature_by_photographs(Knows(1e-6), colors, tmp_path, short_side=64)
     assert undecided == 1.0 and "undecided" in evidence
+
+
+def test_what_is_no_pth_file_is_said_in_words_and_not_in_bytes_of_it(tmp_path):
+    (tmp_path / "junk.pth").write_bytes(b"junk" * 50)
+    with pytest.raises(ModelError, match=r"not a whole .pth file \(its structure is broken\)"):
+        importing.read_pth(tmp_path / "junk.pth")

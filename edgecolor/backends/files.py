@@ -92,7 +92,8 @@ def read_manifest(path: Path) -> Manifest:
     """
     kind = path.suffix.lower()
     if kind not in READERS:
-        raise ModelError(f"{path} is no model file that edgecolor knows: give one that ends in {' or '.join(SUFFIXES)}")
+        how = "edgecolor import-weights or export makes one of it" if kind in (".pth", ".pt") else "check the path"
+        raise ModelError(f"{path} is no model file, which ends in {' or '.join(SUFFIXES)}: {how}")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -44,7 +44,8 @@ def read_pth(path: Path, where: str = "") -> dict[str, Tensor]:
             raise ModelError(f"{where}{path} {what}") from error
         raise ModelError(f"{where}{path} is not a .pth file, or a damaged one: get it again") from error
     except DAMAGED as error:
-        reason = " ".join(str(error).split())[:80] or "it ends too early"
+        broken = isinstance(error, KeyError)  # its text is a byte of the file
+        reason = "its structure is broken" if broken else " ".join(str(error).split())[:80] or "it ends too early"
         raise ModelError(f"{where}{path} is not a whole .pth file ({reason}): get it again") from error
     for name in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):

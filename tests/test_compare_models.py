@@ -107,9 +107,7 @@ def test_the_command_writes_a_sheet_and_a_table_and_one_json_line(tiny, pictures
 
 @pytest.mark.parametrize("command", [["compare", "--models", "gray", "--out"], ["evaluate", "edge", "--sheet"]])
 @pytest.mark.parametrize("sheet, words", [("none/sheet.png", "does not exist"), ("sheet.xyz", "'.xyz': use .png")])
-def test_a_sheet_that_cannot_be_written_is_refused_at_once(
-    command, sheet, words, tmp_path, capsys, monkeypatch
-):
+def test_a_sheet_that_cannot_be_written_is_refused_at_once(command, sheet, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(*command, sheet, "nowhere") == 2  # pictures that are not there would be found missing later
     assert words in capsys.readouterr().err

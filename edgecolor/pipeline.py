@@ -28,7 +28,7 @@ class Colorizer:
 
     net     an open backend; it keeps the token probabilities between frames
     config  temperature, saturation, smoothing; what is None there is taken from the model's manifest
-    references  pictures whose colors are carried to what looks like it in a video
+    references  pictures whose colors are carried to what looks like it
     hints   colors at places of the video's or the picture's full size; each follows its thing to the next scene cut
     raises  ConfigError where the model can take no references or hints
 

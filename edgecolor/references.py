@@ -1,5 +1,6 @@
 """Pictures whose colors a video is to take over, and what the network sees in them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import numpy as np
 
 from edgecolor.color.lab import srgb_to_lab
 from edgecolor.color.tokens import palette
+from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.memory import TokenMemory
 from edgecolor.stages.frame_to_lightness import image_to_lightness, resize_lightness, working_size
 
@@ -28,11 +30,18 @@ class Reference:
     rgb    (H, W, 3) uint8, a picture of the film's people and things; of its lightness little is expected
     since  from when on it holds, in seconds
     frame  the number of the frame, from 0 where coloring starts, that this is the corrected picture of, if it is one
+    raises ShapeError, ConfigError for what cannot be
     """
 
     rgb: np.ndarray
     since: float = 0.0
     frame: int | None = None
+
+    def __post_init__(self):
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8 or not self.rgb.size:
+            raise ShapeError(f"a reference is (H, W, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}")
+        if not 0 <= self.since < math.inf:
+            raise ConfigError(f"a reference's time is in seconds and cannot be negative or infinite, got {self.since}")
 
 
 def learn_references(

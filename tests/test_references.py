@@ -195,6 +195,20 @@ def test_a_model_without_tokens_takes_no_references():
 
 
 @pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"rgb": np.zeros((8, 8), np.uint8)}, ShapeError),
+        ({"rgb": np.zeros((8, 8, 3))}, ShapeError),
+        ({"since": -1.0}, ConfigError),
+        ({"since": float("nan")}, ConfigError),
+    ],
+)
+def test_impossible_references_are_refused(wrong, error):
+    with pytest.raises(error, match="a reference"):
+        Reference(**{"rgb": np.zeros((8, 8, 3), np.uint8), **wrong})
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [("12", 12), ("12.5s", 12.5), ("1:02.5", 62.5), ("1:00:02", 3602), ("", None), ("1:x", None), ("1:75", None)],
 )

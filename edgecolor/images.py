@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +39,10 @@ def is_image(path: str | os.PathLike) -> bool:
 def read_image(path: str | os.PathLike) -> Still:
     """Read PNG, JPEG, TIFF or WebP; of a camera's JPEG that has more pictures behind it (MPO) the first.
 
-    raises  MediaNotFoundError, MediaError (not an image, damaged), UnsupportedMediaError (more than one picture in it)
+    raises  MediaNotFoundError, MediaError (not an image, damaged), UnsupportedMediaError (more than one picture in it,
+            too large)
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
     if not path.exists():
@@ -48,23 +50,34 @@ def read_image(path: str | os.PathLike) -> Still:
     if path.is_dir():
         raise MediaError(f"{path} is a folder: give one file")
     try:
-        with Image.open(path, formats=sorted(set(SUFFIXES.values()))) as image:
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with smaller copies behind it
-                raise UnsupportedMediaError(f"{path} holds {image.n_frames} pictures: split it into single ones first")
-            image.load()
-            info = dict(image.info)
-            upright = ImageOps.exif_transpose(image)
-            exif = _exif_of_upright(image)
-            rgb, profile = _to_srgb(_to_8_bit(upright), info.get("icc_profile"))
-            alpha = np.asarray(upright.convert("RGBA").getchannel("A")) if _has_alpha(upright) else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of size and EXIF, that no user can act on
+            return _decoded(path)
     except UnidentifiedImageError as error:
         raise MediaError(f"{path} is not a PNG, JPEG, TIFF or WebP picture, whatever its name says") from error
     except UnsupportedMediaError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
+        raise UnsupportedMediaError(f"{path} has more than {most}, the most that is read: make it smaller") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise MediaError(
             f"{path} cannot be decoded ({' '.join(str(error).split())}): it is damaged or cut off"
         ) from error
+
+
+def _decoded(path: Path) -> Still:
+    from PIL import Image, ImageOps
+
+    with Image.open(path, formats=sorted(set(SUFFIXES.values()))) as image:
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with smaller copies behind it
+            raise UnsupportedMediaError(f"{path} holds {image.n_frames} pictures: split it into single ones first")
+        image.load()
+        info = dict(image.info)
+        upright = ImageOps.exif_transpose(image)
+        exif = _exif_of_upright(image)
+        rgb, profile = _to_srgb(_to_8_bit(upright), info.get("icc_profile"))
+        alpha = np.asarray(upright.convert("RGBA").getchannel("A")) if _has_alpha(upright) else None
     extra = {key: info[key] for key in ("dpi", "xmp") if info.get(key)}
     return Still(np.asarray(rgb), alpha, exif, profile, extra)
 

@@ -117,3 +117,12 @@ def test_of_a_cameras_file_with_further_pictures_behind_it_the_first_is_read(tmp
     whole.save(tmp_path / "in.jpg", format="MPO", save_all=True, append_images=[whole.resize((96, 64))], quality=95)
     rgb = read_image(tmp_path / "in.jpg").rgb
     assert rgb.shape == photograph.shape and np.abs(rgb.astype(int) - photograph).mean() < 4
+
+
+def test_a_large_scan_is_read_without_a_word_and_one_beyond_the_limit_refused(tmp_path, monkeypatch, recwarn):
+    Image.new("L", (96, 64)).save(tmp_path / "in.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    assert read_image(tmp_path / "in.png").rgb.shape == (64, 96, 3) and not recwarn.list
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    with pytest.raises(UnsupportedMediaError, match="more than 0 million pixels"):
+        read_image(tmp_path / "in.png")

@@ -33,6 +33,7 @@ DEV = [
     "scikit-image>=0.24",
     "setuptools>=77",
 ]
+OPENVINO = ["openvino>=2024.6", "onnx>=1.17"]
 # TensorRT itself: pip install tensorrt on a desktop, JetPack on a Jetson, tensorrt-rtx for GeForce RTX cards.
 TENSORRT = ["onnx>=1.17", "cuda-bindings>=12.6"]
 
@@ -50,7 +51,7 @@ setup(
     package_data={"edgecolor": ["weights/*"], "edgecolor.train": ["configs/*.yaml"]},
     install_requires=RUNTIME,
     extras_require={
-        "openvino": ["openvino>=2024.6"],
+        "openvino": OPENVINO,
         "tensorrt": TENSORRT,
         "pycuda": ["pycuda>=2024.1"],
         "train": TRAIN,

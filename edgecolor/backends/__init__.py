@@ -8,6 +8,7 @@ from edgecolor.backends.base import Backend
 from edgecolor.backends.coltran_backend import ColTranBackend, coltran_facts
 from edgecolor.backends.files import find_model, read_manifest, shipped_models
 from edgecolor.backends.onnxruntime_backend import OnnxRuntimeBackend
+from edgecolor.backends.openvino_backend import OpenVinoBackend
 from edgecolor.backends.tensorrt_backend import TensorRTBackend
 from edgecolor.backends.torch_backend import TorchBackend
 from edgecolor.errors import ConfigError, ModelError
@@ -17,10 +18,12 @@ __all__ = ["BACKENDS", "DEFAULT_MODEL", "Backend", "find_model", "open_backend",
 DEFAULT_MODEL = "edge"
 BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
     "onnxruntime": OnnxRuntimeBackend,
+    "openvino": OpenVinoBackend,
     "torch": TorchBackend,
     "tensorrt": TensorRTBackend,
 }
-READS = {"onnxruntime": ".onnx", "torch": ".safetensors", "tensorrt": ".engine"}  # the kind of file that each one opens
+# The kind of file that each one opens; auto takes the first that fits.
+READS = {"onnxruntime": ".onnx", "openvino": ".onnx", "torch": ".safetensors", "tensorrt": ".engine"}
 
 
 def open_backend(model: str | Path | None = None, name: str = "auto", threads: int | None = None) -> Backend:

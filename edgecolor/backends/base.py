@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from edgecolor.backends.files import DECODE
 from edgecolor.color.tokens import palette
 from edgecolor.errors import ConfigError, ModelError, ShapeError
 from edgecolor.manifest import Manifest
 
 Array = np.ndarray
-DECODE = "decode"  # name of the model that is the op alone
 
 
 class Backend(Protocol):

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edgecolor.errors import ModelError
 from edgecolor.manifest import Manifest, weights_sha256
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
+DECODE = "decode"  # name of the model that is the op alone
 SUFFIXES = (".onnx", ".safetensors")
 # Field numbers of ONNX's protobuf messages that matter here.
 MODEL_GRAPH, MODEL_METADATA, GRAPH_INITIALIZER, TENSOR_NAME, TENSOR_RAW_DATA = 7, 14, 5, 8, 9
@@ -134,3 +136,20 @@ def find_model(model: str | Path, suffix: str = ".onnx") -> Path:
     near = difflib.get_close_matches(str(model), [*names, *CATALOGUE], 1)
     hint = f"did you mean {near[0]}?" if near else f"installed: {', '.join(names) or 'none'}; or give a file's path"
     raise ModelError(f"no model is called {model!r}: {hint}")
+
+
+def find_decoder(path: Path) -> Path:
+    """decode.onnx, the op alone, for the model of that path: beside it, or the shipped one. raises ModelError"""
+    for folder in (path.parent, WEIGHTS):
+        decoder = folder / f"{DECODE}.onnx"
+        if decoder.is_file():
+            read_manifest(decoder)
+            return decoder
+    raise ModelError(f"there is no {DECODE}.onnx beside {path}, which editing logits needs: export it again")
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

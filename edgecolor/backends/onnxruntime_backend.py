@@ -1,12 +1,11 @@
 """ONNX Runtime, the default. The probabilities stay in the session's buffers between frames."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from edgecolor.backends.base import DECODE, Array, Grid, centers_of, check_network, need_hints, need_tokens, started
-from edgecolor.backends.files import WEIGHTS, read_manifest
+from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
+from edgecolor.backends.files import find_decoder, read_manifest, usable_cores
 from edgecolor.errors import MissingDependencyError, ModelError
 from edgecolor.stages.blend_ab import blend_ab
 
@@ -22,13 +21,6 @@ def import_onnxruntime():
 def input_types(session) -> dict[str, type]:
     """float16 or float32 for each input: a model in float16 takes its state so, and decode.onnx its logits too."""
     return {info.name: np.float16 if info.type == "tensor(float16)" else np.float32 for info in session.get_inputs()}
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class OnnxRuntimeBackend:
@@ -103,16 +95,8 @@ class OnnxRuntimeBackend:
         need_tokens(self.manifest)
         logits = started(self.grid).checked("logits", logits)
         if self.decoder is None:
-            self.decoder = self.open(self.find_decoder())
+            self.decoder = self.open(find_decoder(self.path))
         return self.advance(self.decoder, {"logits": logits, "centers": self.centers}, keep, motion, temperature)
-
-    def find_decoder(self) -> Path:
-        for folder in (self.path.parent, WEIGHTS):
-            path = folder / f"{DECODE}.onnx"
-            if path.is_file():
-                read_manifest(path)
-                return path
-        raise ModelError(f"there is no {DECODE}.onnx beside {self.path}, which editing logits needs: export it again")
 
     def keep_state_as(self, dtype: type) -> None:
         """Hold the state in that type. The network and the op alone, when in two files, need not agree on one."""

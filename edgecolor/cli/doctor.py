@@ -15,14 +15,15 @@ PACKAGES = (
     ("opencv-python-headless", "cv2", "resizing and filtering planes", "pip install opencv-python-headless"),
     ("pillow", "PIL", "still images", "pip install pillow"),
     ("onnxruntime", "onnxruntime", "backend onnxruntime", "pip install onnxruntime"),
-    ("openvino", "openvino", "not used yet", "pip install openvino"),
+    ("openvino", "openvino", "backend openvino", "pip install edgecolor\\[openvino]"),
     ("torch", "torch", "backend torch, training, export", "pip install edgecolor\\[train]"),
-    ("onnx", "onnx", "export", "pip install edgecolor\\[train]"),
+    ("onnx", "onnx", "export, backend openvino", "pip install edgecolor\\[train]"),
     ("onnxscript", "onnxscript", "export", "pip install edgecolor\\[train]"),
     ("tensorrt", "tensorrt", "backend tensorrt", "pip install tensorrt; on a Jetson: JetPack"),
     ("cuda-bindings", "cuda.bindings", "backend tensorrt", "pip install cuda-bindings"),
     ("pycuda", "pycuda", "backend tensorrt, in its place", "pip install pycuda"),
 )
+NEEDS = {"openvino": {"openvino", "onnx"}}  # of PACKAGES, by backend; the others need what they are called
 
 
 @dataclass
@@ -35,8 +36,11 @@ class Finding:
 
 def look_at(distribution: str, module: str, purpose: str, remedy: str) -> Finding:
     """Import the module for real: a package may be there and not load."""
+    from edgecolor.backends.openvino_backend import without_telemetry
+
     try:
-        importlib.import_module(module)
+        with without_telemetry():
+            importlib.import_module(module)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == module.split(".")[0]
         return Finding(distribution, "", purpose, remedy if missing else f"does not load: {error}")
@@ -90,7 +94,7 @@ def doctor() -> None:
     console.print(table)
     there = {finding.name for finding in findings if finding.version}
     for name in BACKENDS:
-        state = "ready" if name in there else "not installed"
+        state = "ready" if NEEDS.get(name, {name}) <= there else "not installed"
         console.print(f"backend {name}: {tensorrt_state(there) if name == 'tensorrt' else state}", highlight=False)
     for name, library in (("CUDA kernels", KERNELS), ("TensorRT plugin", PLUGIN)):
         console.print(f"{name}: {find_library(library) or 'not built (edgecolor build-plugins)'}", highlight=False)

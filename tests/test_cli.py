@@ -1,6 +1,7 @@
 """The command line, as a user meets it: one line on stderr, status 2, nothing left behind. pytest tests/test_cli.py"""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -154,10 +155,9 @@ def test_overwrite_replaces_the_output(clip, tmp_path):
     assert (tmp_path / "out.mp4").stat().st_size > 1000
 
 
-def test_interrupting_leaves_nothing(clip, tmp_path):
-    """Ctrl-C in the middle of a long clip."""
-    import signal
-
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupting_leaves_nothing(number, status, tmp_path):
+    """Ctrl-C, or the system shutting down, in the middle of a long clip."""
     long = tmp_path / "long.mp4"
     import av
 
@@ -176,9 +176,10 @@ def test_interrupting_leaves_nothing(clip, tmp_path):
     while not any(path.stat().st_size > 5000 for path in tmp_path.iterdir() if "partial" in path.name):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in stderr and "Traceback" not in stderr
+    assert process.returncode == status and "Traceback" not in stderr
+    assert ("interrupted" in stderr) == (status == 130)
     assert [path.name for path in tmp_path.iterdir()] == ["long.mp4"]
 
 

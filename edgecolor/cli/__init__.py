@@ -1,7 +1,9 @@
 """The `edgecolor` command: one small file per subcommand, wired here. Errors are one line on stderr, exit status 2."""
 
 import importlib
+import signal
 import sys
+import threading
 
 import typer
 
@@ -38,7 +40,7 @@ for _name in COMMANDS:
 # typer carries click inside itself in newer releases and beside itself in older ones; this class is right in both.
 _ClickError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _NoArgs = "NoArgsIsHelpError"
-INTERRUPTED = 130  # exit status after Ctrl-C
+INTERRUPTED, TERMINATED = 130, 143  # exit status after Ctrl-C, and after SIGTERM
 
 
 @app.callback(invoke_without_command=True)
@@ -51,7 +53,9 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, with 2 for anything the user can mend, with 130 when interrupted."""
+    """Run the command line; exits with 0, with 2 for anything the user can mend, with 130 or 143 when interrupted."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(args=arguments, standalone_mode=False)
     except EdgeColorError as error:
@@ -73,6 +77,11 @@ def main(arguments: list[str] | None = None) -> None:
     if status == INTERRUPTED:  # newer releases of typer return it, older ones raise
         print("edgecolor: interrupted; nothing was written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _terminate(*_) -> None:
+    """So that whoever writes takes its unfinished file away, as after Ctrl-C."""
+    sys.exit(TERMINATED)
 
 
 def _fail(message: str) -> None:

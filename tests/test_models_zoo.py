@@ -449,8 +449,8 @@ def test_the_catalogue_lists_every_model_with_its_size_and_a_config_that_is_ther
 def test_a_model_without_installed_weights_says_how_to_get_them(tmp_path):
     with pytest.raises(ModelError, match=r"eccv16 is known, but its weights are not installed: .*import-weights"):
         open_backend("eccv16")
-    with pytest.raises(ModelError, match=r"train/configs/lpips-cnn-mobilenet.yaml and edgecolor export"):
-        open_backend("lpips-cnn")
+    with pytest.raises(ModelError, match=r"train/configs/ct2-small.yaml and edgecolor export"):
+        open_backend("ct2-small")
     with pytest.raises(ModelError, match="did you mean colorful"):
         open_backend("colorfull")
 

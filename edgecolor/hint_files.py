@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgecolor.errors import ConfigError, MediaError, MediaNotFoundError
 from edgecolor.hints import Hint
-from edgecolor.reference_files import seconds_of
+from edgecolor.times import seconds_of
 
 HINT = re.compile(r"\s*(\d+)\s*,\s*(\d+)\s*,#([0-9a-fA-F]{6})\s*(?:@\s*(\S+)\s*)?", re.ASCII)
 COMMENT = re.compile(r"(^|\s)#.*$")  # the # of a color follows a comma

@@ -19,7 +19,6 @@ from edgecolor.images import Still, check_image_output, is_image, read_image, wr
 from edgecolor.mood import warmed, warmth_shift
 from edgecolor.picture_grid import CELL, picture_grid
 from edgecolor.pipeline import Colorizer
-from edgecolor.reference_files import seconds_of
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.upsample_ab import UpsampleAb
 
@@ -70,14 +69,6 @@ def parse_grid(text: str) -> list[Axis]:
     if not 1 <= len(axes) <= 2 or len(set(names)) < len(names):
         raise ConfigError(f"a grid has one or two different axes, such as temperature,half-life; got {text!r}")
     return axes
-
-
-def parse_time(text: str) -> float:
-    """Seconds from "12.5", "0:12" or "1:02:03"; ConfigError if it is none of these."""
-    seconds = seconds_of(text.strip())
-    if seconds is None:
-        raise ConfigError(f"{text!r} is no time: write seconds (12.5), minutes (0:12) or hours (1:02:03)")
-    return seconds
 
 
 def _clock(seconds: float) -> str:

@@ -6,19 +6,7 @@ from pathlib import Path
 from edgecolor.errors import ConfigError, MediaNotFoundError
 from edgecolor.images import is_image, read_image
 from edgecolor.references import Reference
-
-CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)s?", re.ASCII)
-
-
-def seconds_of(text: str) -> float | None:
-    """Seconds of `12.5`, `1:02.5` or `1:00:02`; None for anything else, such as `1:75`."""
-    match = CLOCK.fullmatch(text)
-    if not match:
-        return None
-    hours, minutes, seconds = match.groups()
-    if (minutes and float(seconds) >= 60) or (hours and int(minutes) >= 60):
-        return None
-    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+from edgecolor.times import seconds_of
 
 
 def read_reference(text: str) -> Reference:

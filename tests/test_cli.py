@@ -55,7 +55,7 @@ def test_quiet_says_nothing(clip, tmp_path):
 
 
 def test_start_and_duration_cut_out_a_span(clip, tmp_path):
-    done = run("colorize", clip, tmp_path / "part.mp4", "--start", "0.5", "--duration", "1")
+    done = run("colorize", clip, tmp_path / "part.mp4", "--start", "0:00.5", "--duration", "1")
     assert done.returncode == 0 and "10 frames" in done.stdout, done.stderr
 
 
@@ -103,6 +103,7 @@ def test_a_file_with_sound_only_is_refused(tmp_path):
         (["--start", "-3"], ["start", "-3"]),
         (["--duration", "0"], ["duration"]),
         (["--start", "1000"], ["start"]),
+        (["--start", "1:75"], ["--start", "1:75", "1:02:03"]),
         (["--model", "egde"], ["egde", "edge"]),
         (["--model", "missing.onnx"], ["missing.onnx"]),
         (["--backend", "abacus"], ["abacus", "onnxruntime"]),

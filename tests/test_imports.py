@@ -19,7 +19,7 @@ LEVELS = {
         (
             ("frames", "config", "errors", "catalogue"),
             ("color",),
-            ("stages", "motion", "manifest"),
+            ("stages", "motion", "manifest", "times"),
             ("hints", "hint_spread"),
             ("models", "kernels", "plugins", "engines", "gpu"),
             ("memory",),
@@ -28,8 +28,8 @@ LEVELS = {
             ("recollection",),
             ("smoothing",),
             ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid", "mood"),
-            ("colorize", "coltran", "reference_files"),
-            ("bench", "hint_files", "preview"),
+            ("colorize", "coltran", "reference_files", "hint_files"),
+            ("bench", "preview"),
             ("train", "export"),
             ("cli",),
         )

@@ -11,7 +11,8 @@ from edgecolor.colorize import colorize_image, colorize_image_file, colorize_vid
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.picture_grid import BAND, CELL, GAP, picture_grid
-from edgecolor.preview import AXES, Axis, parse_grid, parse_time, preview
+from edgecolor.preview import AXES, Axis, parse_grid, preview
+from edgecolor.times import parse_time
 from edgecolor.video import EncodeOptions
 
 SMALL = ColorConfig(working_size=64)
@@ -137,13 +138,13 @@ def test_large_pictures_are_made_to_fit_a_cell():
 
 @pytest.mark.parametrize(("text", "seconds"), (("12.5", 12.5), ("0:12", 12), ("1:02:03.25", 3723.25), ("90", 90)))
 def test_times_are_read_as_people_write_them(text, seconds):
-    assert parse_time(text) == seconds
+    assert parse_time(text, "--at") == seconds
 
 
 @pytest.mark.parametrize("text", ("", "soon", "-3", "1:75", "1:2:3:4", "1.5:20", "nan", "1e3", ":12"))
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(ConfigError, match="is no time"):
-        parse_time(text)
+    with pytest.raises(ConfigError, match="--at: .* is no time"):
+        parse_time(text, "--at")
 
 
 def test_a_grid_is_one_or_two_axes_with_or_without_values():

@@ -39,8 +39,8 @@ def colorize(
     hints: Path | None = typer.Option(None, metavar="FILE", help="Text file with one such hint per line."),
     network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
-    start: float = typer.Option(0.0, help="Start here, in seconds."),
-    duration: float | None = typer.Option(None, help="Stop after so many seconds."),
+    start: str = typer.Option("0", metavar="TIME", help="Start here: seconds, or a time such as 1:30."),
+    duration: str | None = typer.Option(None, metavar="TIME", help="Stop after so long."),
     codec: str | None = typer.Option(None, help="Video encoder, such as libx264, libx265, ffv1."),
     crf: float | None = typer.Option(None, help="Quality of the encoder; lower is better."),
     preset: str | None = typer.Option(None, help="Speed of the encoder, such as veryfast."),
@@ -60,6 +60,7 @@ def colorize(
     from edgecolor.hint_files import read_hint, read_hints
     from edgecolor.images import is_image
     from edgecolor.reference_files import read_kept_frames, read_reference
+    from edgecolor.times import parse_time
 
     config = ColorConfig(
         temperature=temperature,
@@ -72,10 +73,12 @@ def colorize(
         network_rate=network_rate,
         working_size=working_size,
     )
+    first = parse_time(start, "--start")
+    length = None if duration is None else parse_time(duration, "--duration")
     references = [read_reference(text) for text in reference]
     given = [read_hint(text) for text in hint] + ([] if hints is None else read_hints(hints))
     if is_image(src):
-        for_video = {"start": start or None, "duration": duration, "codec": codec, "crf": crf, "preset": preset,
+        for_video = {"start": first or None, "duration": length, "codec": codec, "crf": crf, "preset": preset,
                      "pix-fmt": pix_fmt, "keep-frames": keep_frames}  # fmt: skip
         if misplaced := [f"--{name}" for name, value in for_video.items() if value is not None]:
             raise ConfigError(f"{misplaced[0]} is for videos, and {src.name} is a picture: leave it out")
@@ -112,8 +115,8 @@ def colorize(
             references=references,
             hints=given,
             encode=encode,
-            start=start,
-            duration=duration,
+            start=first,
+            duration=length,
             overwrite=overwrite,
             compare=compare,
             threads=threads,

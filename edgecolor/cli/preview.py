@@ -32,7 +32,8 @@ def preview(
 ) -> None:
     from edgecolor.cli.progress import FrameProgress
     from edgecolor.config import ColorConfig
-    from edgecolor.preview import parse_time, preview
+    from edgecolor.preview import preview
+    from edgecolor.times import parse_time
 
     out = out or Path(f"{src.stem}-preview.png")
     config = ColorConfig(
@@ -48,7 +49,7 @@ def preview(
             src,
             out,
             grid,
-            None if at is None else parse_time(at),
+            None if at is None else parse_time(at, "--at"),
             model,
             backend=backend,
             config=config,

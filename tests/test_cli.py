@@ -172,7 +172,12 @@ def test_interrupting_leaves_nothing(number, status, tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="gray")))
         container.mux(stream.encode(None))
     command = [sys.executable, "-c", "from edgecolor.cli import main; main()", "colorize", str(long)]
-    process = subprocess.Popen([*command, str(tmp_path / "out.mp4")], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "out.mp4")],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+    )
     deadline = time.monotonic() + 180
     while not any(path.stat().st_size > 5000 for path in tmp_path.iterdir() if "partial" in path.name):
         assert process.poll() is None and time.monotonic() < deadline

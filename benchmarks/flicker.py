@@ -16,9 +16,9 @@ from pathlib import Path
 
 import av
 import cv2
+import demo
 import numpy as np
 
-import demo
 from edgecolor import ColorConfig, Colorizer, open_colorizer
 from edgecolor.motion.flow import Motion
 from edgecolor.train.clips import clip_files, frames_of

@@ -15,9 +15,10 @@ from edgecolor.errors import ConfigError, ModelError  # noqa: E402
 from edgecolor.models import MODELS  # noqa: E402
 from edgecolor.train import loop  # noqa: E402
 from edgecolor.train.checkpoint import CheckpointWriteError, load_checkpoint, save_checkpoint  # noqa: E402
-from edgecolor.train.config import DegradeConfig, LossConfig, Phase, Source, load_config  # noqa: E402
+from edgecolor.train.config import DegradeConfig, LossConfig, Phase, Source, TrainConfig, load_config  # noqa: E402
 from edgecolor.train.loop import NON_FINITE_FILE, Trainer, TrainingError  # noqa: E402
 from edgecolor.train.optim import WeightEma, rate_at  # noqa: E402
+from edgecolor.train.prepare import prepare_model  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +105,15 @@ def test_gradients_are_clipped_to_the_norm(config, tmp_path):
 def test_frozen_blocks_and_encoder_rate_want_an_encoder(config, tmp_path):
     with pytest.raises(ConfigError, match="encoder"):
         Trainer(dataclasses.replace(config, frozen_blocks=1), tmp_path)
+
+
+def test_without_dropout_a_transformer_says_the_same_twice():
+    lightness = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 100
+    for dropout in (True, False):
+        torch.manual_seed(0)
+        model = prepare_model(TrainConfig(model="ct2-tiny", dropout=dropout)).train()
+        first, second = (model(lightness)[0] for _ in range(2))
+        assert torch.equal(first, second) != dropout
 
 
 def test_the_default_models_encoder_starts_from_imagenet_and_its_frozen_blocks_stay(config, tmp_path, shared):

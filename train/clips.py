@@ -1,6 +1,7 @@
 """Read the frames of clips, as RGB."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,11 @@ def clip_files(where: str | Path) -> list[Path]:
     return [path]
 
 
-def frames_of(path: Path, limit: int | None = None) -> Iterator[tuple[np.ndarray, float]]:
-    """Each frame of a clip as (H, W, 3) uint8 RGB, with its time in seconds.
+@contextmanager
+def video_of(path: Path):
+    """A clip's open container and its video stream.
 
-    raises  MediaNotFoundError, MediaError where the file is no video or does not decode
+    raises  MediaNotFoundError, MediaError where the file is no video or, inside the block, does not decode
     """
     import av
 
@@ -36,30 +38,27 @@ def frames_of(path: Path, limit: int | None = None) -> Iterator[tuple[np.ndarray
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise MediaError(f"{path} has no video stream: give a clip")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for i, frame in enumerate(container.decode(stream)):
-                if limit is not None and i >= limit:
-                    return
-                yield frame.to_ndarray(format="rgb24"), float(frame.time if frame.time is not None else i / 25)
+            yield container, container.streams.video[0]
     except av.FFmpegError as error:
         raise MediaError(f"{path} does not decode ({error.strerror}): give a whole clip") from error
+
+
+def frames_of(path: Path, limit: int | None = None) -> Iterator[tuple[np.ndarray, float]]:
+    """Each frame of a clip as (H, W, 3) uint8 RGB, with its time in seconds; errors as video_of."""
+    with video_of(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        for i, frame in enumerate(container.decode(stream)):
+            if limit is not None and i >= limit:
+                return
+            yield frame.to_ndarray(format="rgb24"), float(frame.time if frame.time is not None else i / 25)
 
 
 def seconds_of(path: Path) -> list[float]:
-    """The time of each frame of a clip after the file's beginning, without decoding; errors as frames_of."""
+    """The time of each frame of a clip after the file's beginning, without decoding; errors as video_of."""
     import av
 
-    if not path.is_file():
-        raise MediaNotFoundError(f"{path}: no such clip")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path} has no video stream: give a clip")
-            stream = container.streams.video[0]
-            begin = max(0.0, (container.start_time or 0) / av.time_base)
-            packets = [packet for packet in container.demux(stream) if packet.size]
-            times = [packet.dts if packet.pts is None else packet.pts for packet in packets]
-            return sorted(float(time * stream.time_base) - begin for time in times if time is not None)
-    except av.FFmpegError as error:
-        raise MediaError(f"{path} does not decode ({error.strerror}): give a whole clip") from error
+    with video_of(path) as (container, stream):
+        begin = max(0.0, (container.start_time or 0) / av.time_base)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        times = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        return sorted(float(time * stream.time_base) - begin for time in times if time is not None)

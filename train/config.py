@@ -165,6 +165,7 @@ class TrainConfig:
     init: str = ""  # checkpoint whose averaged weights the run starts from; empty: from scratch
     init_encoder: str = ""  # ImageNet weights of the encoder
     frozen_blocks: int = 0  # first blocks of the encoder that stay as they came; they cost most and change least
+    dropout: bool = True  # the model's own dropout and stochastic depth: too much for a run that sees little
     phases: tuple[Phase, ...] = (Phase(1000),)
     data: DataConfig = field(default_factory=DataConfig)
     degrade: DegradeConfig = field(default_factory=DegradeConfig)

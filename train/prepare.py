@@ -27,7 +27,18 @@ def prepare_model(config: TrainConfig) -> nn.Module:
         if config.frozen_blocks:
             for module in [encoder.stem, *encoder.blocks[: config.frozen_blocks]]:
                 module.requires_grad_(False)
+    if not config.dropout:
+        drop_nothing(model)
     return model
+
+
+def drop_nothing(model: nn.Module) -> None:
+    """Switch off dropout, and what a module itself calls dropout or drop_path."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in {"dropout", "drop_path"} & vars(module).keys():
+            setattr(module, name, 0.0)
 
 
 def read_weights(path: str) -> dict[str, Tensor]:

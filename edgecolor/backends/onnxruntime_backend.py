@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecolor.backends.ab_state import AbState
 from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.files import find_decoder, read_manifest, usable_cores
 from edgecolor.errors import MissingDependencyError, ModelError
-from edgecolor.stages.blend_ab import blend_ab
 
 
 def import_onnxruntime():
@@ -59,7 +59,7 @@ class OnnxRuntimeBackend:
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
         if self.manifest.kind != "tokens":
-            self.ab, self.hints = np.zeros(grid.ab, np.float32), np.zeros(grid.hints, np.float32)
+            self.ab_state = AbState(grid)
             return
         self.state_type = input_types(self.session)["prev_probs"]
         # The op reads one while it writes the other: they are swapped, never the same.
@@ -76,18 +76,14 @@ class OnnxRuntimeBackend:
 
     def blend(self, lightness: Array, keep: Array | float, motion: Array | None) -> Array:
         """step for a model without tokens."""
-        grid = started(self.grid)
-        keep = grid.checked_keep(keep)
-        motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
-        inputs = {"lightness": lightness} | ({"hints": self.hints} if self.manifest.hints else {})
+        inputs = {"lightness": lightness} | ({"hints": self.ab_state.hints} if self.manifest.hints else {})
         (ab,) = self.session.run(["ab"], inputs)
-        self.ab = blend_ab(ab, self.ab, motion, keep)
-        return self.ab.copy()
+        return self.ab_state.blend(ab, keep, motion)
 
     def hint(self, hints: Array | None) -> None:
         need_hints(self.manifest)
-        grid = started(self.grid)
-        self.hints = np.zeros(grid.hints, np.float32) if hints is None else grid.checked("hints", hints)
+        started(self.grid)
+        self.ab_state.hint(hints)
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from edgecolor.backends.ab_state import AbState
 from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.files import find_decoder, read_manifest, usable_cores
 from edgecolor.errors import MissingDependencyError, ModelError
-from edgecolor.stages.blend_ab import blend_ab
 
 PARTS = {  # and their outputs; blend is the whole of a model without tokens
     "step": ("ab", "probs"),
@@ -151,7 +151,7 @@ class OpenVinoBackend:
             self.networks = {}
         self.grid = grid
         if self.manifest.kind != "tokens":
-            self.ab, self.hints = np.zeros(grid.ab, np.float32), np.zeros(grid.hints, np.float32)
+            self.ab_state = AbState(grid)
             return
         # The op reads one while it writes the other: they are swapped, never the same.
         self.state, self.next_state = (self.zeros(grid.probs, self.state_type()) for _ in range(2))
@@ -175,18 +175,13 @@ class OpenVinoBackend:
 
     def blend(self, lightness: Array, keep: Array | float, motion: Array | None) -> Array:
         """step for a model without tokens."""
-        grid = started(self.grid)
-        keep = grid.checked_keep(keep)
-        motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
-        inputs = {"lightness": lightness} | ({"hints": self.hints} if self.manifest.hints else {})
-        ab = self.compiled("blend").run(inputs)["ab"]
-        self.ab = blend_ab(ab, self.ab, motion, keep)
-        return self.ab.copy()
+        inputs = {"lightness": lightness} | ({"hints": self.ab_state.hints} if self.manifest.hints else {})
+        return self.ab_state.blend(self.compiled("blend").run(inputs)["ab"], keep, motion)
 
     def hint(self, hints: Array | None) -> None:
         need_hints(self.manifest)
-        grid = started(self.grid)
-        self.hints = np.zeros(grid.hints, np.float32) if hints is None else grid.checked("hints", hints)
+        started(self.grid)
+        self.ab_state.hint(hints)
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecolor.backends.ab_state import AbState
 from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.cuda_device import Device, open_device
 from edgecolor.backends.files import read_manifest
@@ -13,7 +14,6 @@ from edgecolor.backends.tensorrt_engine import LoadedEngine, import_tensorrt, no
 from edgecolor.engines import choose_profile, find_built, read_engine
 from edgecolor.errors import ConfigError, ModelError
 from edgecolor.gpu import find_gpu
-from edgecolor.stages.blend_ab import blend_ab
 
 SUFFIX = ".engine"
 FLAVORS = ("tensorrt", "rtx")
@@ -125,8 +125,7 @@ class TensorRTBackend:
         self.turn = 0  # the slot of the next frame, and the state that it reads
         self.decode_inputs: dict[str, Buffer] = {}
         # Of a model without tokens:
-        self.past_ab = np.zeros(grid.ab, np.float32)  # the state
-        self.hints, self.hints_given = np.zeros(grid.hints, np.float32), 0
+        self.ab_state, self.hints_given = AbState(grid), 0
         self.grid = grid
 
     def _fetched(self) -> list[str]:
@@ -155,7 +154,7 @@ class TensorRTBackend:
                 inputs["motion"] = np.zeros(grid.motion, np.float32)
             slot.moves = motion is not None
         elif self.manifest.hints and slot.hints_given != self.hints_given:
-            inputs["hints"], slot.hints_given = self.hints, self.hints_given
+            inputs["hints"], slot.hints_given = self.ab_state.hints, self.hints_given
         buffers = slot.inputs if engine is self.engine else {**slot.inputs, **self.decode_inputs}
         addresses = {name: buffers[name].pointer for name in engine.inputs if name != "prev_probs"}
         addresses["ab"] = slot.ab.pointer
@@ -214,17 +213,12 @@ class TensorRTBackend:
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
         ab = self.collect(self.submit(lightness, keep, motion, temperature))
-        if self.is_tokens:
-            return ab
-        grid = started(self.grid)
-        motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
-        self.past_ab = blend_ab(ab, self.past_ab, motion, grid.checked_keep(keep))
-        return self.past_ab.copy()
+        return ab if self.is_tokens else self.ab_state.blend(ab, keep, motion)
 
     def hint(self, hints: Array | None) -> None:
         need_hints(self.manifest)
-        grid = started(self.grid)
-        self.hints = np.zeros(grid.hints, np.float32) if hints is None else grid.checked("hints", hints).copy()
+        started(self.grid)
+        self.ab_state.hint(hints)
         self.hints_given += 1
 
     def decode(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecolor.backends.ab_state import AbState
 from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
 from edgecolor.backends.files import read_manifest
 from edgecolor.errors import MissingDependencyError, ModelError
-from edgecolor.stages.blend_ab import blend_ab
 
 
 def import_torch():
@@ -53,21 +53,20 @@ class TorchBackend:
 
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = Grid(self.manifest, len(self.centers), batch, h0, w0)
-        self.ab = np.zeros(self.grid.ab, np.float32)  # the state of a model without tokens
-        self.hints = None
+        self.ab_state = AbState(self.grid)
         self.state = self.torch.zeros(self.grid.probs, device=self.device)
         self.still = self.torch.zeros(self.grid.motion, device=self.device)
 
     def forward(self, lightness: Array):
         lightness = started(self.grid).checked("lightness", lightness)
         with self.torch.inference_mode():
-            hints = () if self.hints is None else (self.hints,)
+            hints = (self.to_device(self.ab_state.hints),) if self.manifest.hints else ()
             return self.model(self.to_device(lightness), *hints)
 
     def hint(self, hints: Array | None) -> None:
         need_hints(self.manifest)
-        grid = started(self.grid)
-        self.hints = None if hints is None else self.to_device(grid.checked("hints", hints))
+        started(self.grid)
+        self.ab_state.hint(hints)
 
     def advance(self, logits, keep, motion, temperature) -> Array:
         grid = started(self.grid)
@@ -88,11 +87,8 @@ class TorchBackend:
 
     def blend(self, output, keep: Array | float, motion: Array | None) -> Array:
         """step for a model without tokens; `output` is ab, alone or first of a tuple."""
-        grid = started(self.grid)
         ab = (output[0] if isinstance(output, tuple) else output).cpu().numpy()
-        motion = np.zeros(grid.motion, np.float32) if motion is None else grid.checked("motion", motion)
-        self.ab = blend_ab(ab, self.ab, motion, grid.checked_keep(keep))
-        return self.ab.copy()
+        return self.ab_state.blend(ab, keep, motion)
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None

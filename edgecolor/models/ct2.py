@@ -20,6 +20,9 @@ from edgecolor.models.ct2_luminance import MASKED_LOGIT, LuminanceSelect
 
 AB_LIMIT = 110.0  # ab units that the branch's tanh stands for
 NORM_FLOOR = 1e-12  # of a squared length
+# The norm makes logits of deviation 1, which move little from a log prior of deviation 4: with 1 to start from, the net
+# stayed at the prior's gray for all of a short run (docs/models.md).
+LOGIT_SCALE = 4.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class CT2(nn.Module):
         self.query_patch = nn.Linear(dim, dim, bias=False)
         self.query_token = nn.Linear(dim, dim, bias=False)
         self.logit_norm = nn.LayerNorm(tokens, bias=False)
+        nn.init.constant_(self.logit_norm.weight, LOGIT_SCALE)
         self.token_bias = nn.Parameter(torch.zeros(tokens))  # the norm's; starts as the log prior of the data
         widths = [dim] + [dim // divisor for divisor in config.branch[: config.doublings]]
         self.branch = nn.Sequential(*upsampler(widths), nn.Conv2d(widths[-1], 2, 3, padding=1), nn.Tanh())

@@ -14,7 +14,7 @@ class Pace:
     unexplained share of a frame, in [0, 1], that the last look may not show before the frame gets a look of its own
     """
 
-    def __init__(self, rate: float, unexplained: float = 0.08):
+    def __init__(self, rate: float, unexplained: float = 0.15):
         self.rate, self.unexplained = rate, unexplained
         self._looked: float | None = None  # both in seconds
         self._asked = 0.0

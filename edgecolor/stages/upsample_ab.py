@@ -132,15 +132,14 @@ def enlarge_model(
     planes = np.empty((2, height, width), dtype=np.float32)
     enlarged = np.empty((height, width), dtype=np.float32)
     for plane in range(2):
-        for model, target in ((gain[plane], planes[plane]), (offset[plane], enlarged)):
+        for model, target in ((gain[plane], enlarged), (offset[plane], planes[plane])):
             if siting_map is not None:
                 flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
                 model = cv2.warpAffine(
                     model, siting_map, model.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
                 )
             cv2.resize(model, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
-        cv2.multiply(planes[plane], guide, dst=planes[plane])
-        cv2.add(planes[plane], enlarged, dst=planes[plane])
+        cv2.accumulateProduct(enlarged, guide, planes[plane])
     return np.moveaxis(planes, 0, -1)
 
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "bench",
     "train",
     "fit_tokens",
+    "teach_encoder",
     "evaluate",
     "coltran",
     "import_weights",

@@ -12,6 +12,10 @@ class Entry(NamedTuple):
     config: str  # the file in train/configs that trains it
     published: bool = False  # whether edgecolor import-weights takes its authors' file
 
+    def command(self, name: str) -> str:
+        """What trains it, after `edgecolor train train/configs/`."""
+        return f"{self.config}.yaml model={name}" if name.endswith("-full") else f"{self.config}.yaml"
+
     @property
     def ways(self) -> str:
         """Where weights come from, in a word or two."""
@@ -46,7 +50,7 @@ def how_to_get(name: str) -> str | None:
     if name == "coltran":
         ways = "train its three stages and join them (edgecolor coltran join)"
     else:
-        ways = f"edgecolor train train/configs/{entry.config}.yaml and edgecolor export"
+        ways = f"edgecolor train train/configs/{entry.command(name)} and edgecolor export"
     if entry.published:
         ways = f"edgecolor import-weights with its authors' .pth, or {ways}"
     return f"its weights are not installed: {ways}, then give the file's path"

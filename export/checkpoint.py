@@ -25,11 +25,14 @@ def load_checkpoint(path: Path) -> dict:
     except FileNotFoundError as error:
         raise ModelError(f"there is no checkpoint {path}: train first, or check the path") from error
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160] or "it is empty"
         raise ModelError(f"{path} is not a whole checkpoint ({reason}): give one that training wrote") from error
     missing = [key for key in ("ema", "config", "step") if not isinstance(state, dict) or key not in state]
     if missing:
         raise ModelError(f"{path} holds no {', '.join(missing)}: give a checkpoint that training wrote")
+    config = state["config"]
+    if not isinstance(state["ema"], dict) or not isinstance(config, dict) or not isinstance(config.get("model"), str):
+        raise ModelError(f"{path} names no model, or holds no weights: give a checkpoint that training wrote")
     return state
 
 

@@ -58,7 +58,7 @@ def save_coltran(
     mode, seed  how it samples unless told otherwise
     raises      ConfigError
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -79,7 +79,8 @@ def save_coltran(
     facts = {"config": dataclasses.asdict(model.config), "mode": mode, "seed": seed}
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
-        save_file(weights, partial, metadata={**manifest.to_metadata(), COLTRAN_KEY: json.dumps(facts)})
+        # Not save_file, whose files only their owner may read.
+        partial.write_bytes(save(weights, metadata={**manifest.to_metadata(), COLTRAN_KEY: json.dumps(facts)}))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

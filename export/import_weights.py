@@ -108,7 +108,8 @@ def load_into(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
 
 def bin_note(model: nn.Module) -> list[str]:
     """A line where the file's own bin centers are not those of the palette that will decode its tokens."""
-    if not hasattr(model, "model_out") or model.config.palette != "ab313":
+    config = getattr(model, "config", None)  # siggraph17 has a layer of that name for ab, and no palette
+    if config is None or config.palette != "ab313" or not hasattr(model, "model_out"):
         return []
     theirs = model.model_out.weight[:, :, 0, 0].T * AB_UNIT
     worst = float((theirs - torch.from_numpy(palette(model.config.palette).centers.copy())).abs().max())

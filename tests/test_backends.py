@@ -11,7 +11,7 @@ import pytest
 from exported import exported_edge
 
 from edgecolor.backends import files as backend_files
-from edgecolor.backends import find_model, open_backend, shipped_models
+from edgecolor.backends import find_model, open_backend, read_manifest, shipped_models
 from edgecolor.color.tokens import palette
 from edgecolor.errors import ConfigError, MissingDependencyError, ModelError, ShapeError
 from edgecolor.stages.logits_to_ab import color_token_decode
@@ -327,3 +327,23 @@ except EdgeColorError as error:
     names, said = done.stdout.split("\n")[:2]
     assert names == "['onnxruntime', 'openvino', 'tensorrt', 'torch']"
     assert said.startswith("no model is called 'no such model'")
+
+
+@pytest.mark.parametrize("change", [{"palette": "ab326"}, {"kind": "regression", "palette": ""}])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
+def test_a_network_that_is_not_over_the_tokens_of_its_manifest_is_refused(backend, change, tmp_path):
+    pytest.importorskip(backend)
+    suffix = ".safetensors" if backend == "torch" else ".onnx"
+    onnx = pytest.importorskip("onnx")
+    safetensors = pytest.importorskip("safetensors.torch")
+    folder, _ = exported_edge()
+    source, path = folder / f"edge{suffix}", tmp_path / f"wrong{suffix}"
+    metadata = read_manifest(source).replace(**change).to_metadata()
+    if suffix == ".onnx":
+        model = onnx.load(source)
+        onnx.helper.set_model_props(model, metadata)
+        onnx.save(model, path)
+    else:
+        path.write_bytes(safetensors.save(safetensors.load_file(source), metadata=metadata))
+    with pytest.raises(ModelError, match=r"wrong.*predicts (326|no) color tokens, and its network has 313"):
+        open_backend(path, backend)

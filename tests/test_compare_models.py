@@ -75,6 +75,7 @@ def test_gray_pictures_alone_have_no_figures_of_color(tiny, pictures):
     compared = compare_models(tiny, [pictures / "2.png"])
     assert all("ciede2000" not in figures and figures["seconds_per_picture"] > 0 for figures in
                compared.figures.values())  # fmt: skip
+    assert all(figures["parameters"] > 0 and figures["gflop"] > 0 for figures in compared.figures.values())
     assert "no original is known" in compared.left_out[0]
 
 

@@ -306,6 +306,9 @@ def test_an_operator_that_opset_17_says_otherwise_is_refused():
         ({"ema": {}, "step": 3}, "holds no config"),
         ({"ema": {}, "step": 3, "prior": None, "config": {"model": "edge"}}, "does not fit"),
         ({"ema": {}, "step": 3, "prior": None, "config": {"model": "edgy"}}, "unknown model"),
+        ({"ema": {}, "step": 3, "config": {}}, "names no model"),
+        ({"ema": {}, "step": 3, "config": "edge"}, "names no model"),
+        ({"ema": None, "step": 3, "config": {"model": "edge"}}, "names no model, or holds no weights"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, content, words):

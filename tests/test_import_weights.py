@@ -185,6 +185,33 @@ def test_an_imported_file_colors_as_the_network_that_it_is_of(tmp_path, capsys):
     np.testing.assert_allclose(backend.step(lightness.numpy(), 0.0), expected.numpy(), rtol=0, atol=0.1)
 
 
+@pytest.mark.parametrize("name", importing.IMPORTABLE)
+def test_what_was_imported_opens_and_training_starts_from_the_file(name, tmp_path, capsys):
+    from edgecolor.train.config import TrainConfig
+    from edgecolor.train.prepare import prepare_model
+
+    state = weights_of(name)
+    first = next(key for key, value in state.items() if value.ndim == 4)
+    path = saved(tmp_path / "theirs.pth", state)
+    assert run("import-weights", path, tmp_path / "out") == 0
+    assert open_backend(tmp_path / "out" / f"{name}.onnx", threads=1).manifest.name == name
+    model = prepare_model(TrainConfig(model=name, init=str(path)))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    model = prepare_model(TrainConfig(model=name, init=str(tmp_path / "out" / f"{name}.safetensors")))
+    assert torch.equal(model.state_dict()[first], state[first].half().float())
+    state[first] = state[first][:2]
+    with pytest.raises(ModelError, match=rf"init: .*theirs.pth does not fit .*{first} of \[2,"):
+        prepare_model(TrainConfig(model=name, init=str(saved(path, state))))
+
+
+def test_a_safetensors_file_that_is_cut_off_is_refused_in_one_line(tmp_path, capsys):
+    from safetensors.torch import save
+
+    (tmp_path / "cut.safetensors").write_bytes(save(weights_of("eccv16"))[:100])
+    assert run("import-weights", tmp_path / "cut.safetensors") == 2
+    assert "is not a whole .pth file" in capsys.readouterr().err
+
+
 def test_bin_centers_that_are_not_the_palettes_are_told():
     model = TWINS["eccv16"]()
     assert importing.bin_note(model) == []

@@ -121,6 +121,53 @@ def test_any_size_that_patches_divide_gives_logits_tokens_last(stride, h0, w0):
     torch.testing.assert_close(logits[1:], alone, atol=1e-4, rtol=0)
 
 
+def given_to(part: torch.nn.Module, model: torch.nn.Module, lightness: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What a part of the model gets when the model sees that lightness."""
+    seen = []
+    handle = part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    with torch.no_grad():
+        model(torch.from_numpy(lightness))
+    handle.remove()
+    (inputs,) = seen
+    return tuple(value.detach().numpy() for value in inputs)
+
+
+def test_the_encoder_sees_lightness_around_zero_in_hundreds():
+    lightness = lightness_with_edges(2, 32, 48)
+    model = small()
+    (seen,) = given_to(model.encoder, model, lightness)
+    np.testing.assert_allclose(seen, (lightness - 50) / 100, atol=1e-7)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_color_attention_is_between_a_patch_and_the_tokens_of_its_own_256_pixels(stride):
+    lightness = lightness_with_edges(2, 48, 80)
+    model = small(query_stride=stride)
+    _, _, allowed = given_to(model.decoder, model, lightness)
+    np.testing.assert_array_equal(allowed, possible_tokens(lightness, 16))
+
+
+def test_the_color_query_is_the_cosine_of_cell_and_token_normalised_over_the_tokens():
+    model, names, found = small(), ("query_patch", "query_token"), {}
+    torch.manual_seed(1)
+    for name in names:
+        part = getattr(model, name)
+        part.weight.data.mul_(torch.rand(24, 1) * 9 + 1)  # far from a rotation: the lengths that come out differ
+        part.register_forward_hook(lambda _, inputs, output, name=name: found.update({name: output.double().numpy()}))
+    model.logit_norm.weight.data.uniform_(1, 5)
+    model.token_bias.data.normal_()
+    lightness = lightness_with_edges(2, 32, 48)
+    with torch.no_grad():
+        logits, features = model(torch.from_numpy(lightness))
+    cells, tokens = (found[name] / np.linalg.norm(found[name], axis=-1, keepdims=True) for name in names)
+    cosine = np.einsum("nhwd,nqd->nhwq", cells, tokens)
+    scaled = (cosine - cosine.mean(-1, keepdims=True)) / np.sqrt(cosine.var(-1, keepdims=True) + model.logit_norm.eps)
+    expected = scaled * model.logit_norm.weight.detach().numpy() + model.token_bias.detach().numpy()
+    expected[~possible_tokens(lightness, 4)] = MASKED_LOGIT
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-3)
+    np.testing.assert_allclose(features.numpy(), cells, atol=1e-5)
+
+
 def test_other_sizes_and_settings_are_refused():
     with pytest.raises(ShapeError, match="40 x 32"):
         small()(torch.zeros(1, 1, 40, 32))

@@ -294,14 +294,95 @@ def test_the_dilated_blocks_of_eccv16_see_what_their_dilation_says():
     assert (int(reach.min()), int(reach.max())) == (26 * 8 - half, 26 * 8 + half)
 
 
-def test_siggraph17_has_the_number_of_parameters_and_the_names_of_the_published_file():
+def siggraph17_keys() -> dict[str, tuple[int, ...]]:
+    """Key names and shapes of the published file, from the table of its layers."""
+    convs, norms = {}, {"model8.5": 256, "model9.3": 128}
+    inputs = 4
+    blocks = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3), (512, 3), (512, 3))
+    for block, (chs, count) in enumerate(blocks, start=1):
+        for i in range(count):
+            convs[f"model{block}.{2 * i}"] = (chs, inputs, 3, 3)
+            inputs = chs
+        norms[f"model{block}.{2 * count}"] = chs
+    ups = {"model8up.0": (512, 256, 4, 4), "model9up.0": (256, 128, 4, 4), "model10up.0": (128, 128, 4, 4)}
+    convs |= {"model3short8.0": (256, 256, 3, 3), "model8.1": (256, 256, 3, 3), "model8.3": (256, 256, 3, 3)}
+    convs |= {"model2short9.0": (128, 128, 3, 3), "model9.1": (128, 128, 3, 3)}
+    convs |= {"model1short10.0": (128, 64, 3, 3), "model10.1": (128, 128, 3, 3)}
+    convs |= {"model_class.0": (529, 256, 1, 1), "model_out.0": (2, 128, 1, 1)}
+    keys = {f"{name}.weight": shape for name, shape in (convs | ups).items()}
+    keys |= {f"{name}.bias": shape[:1] for name, shape in convs.items()}
+    keys |= {f"{name}.bias": shape[1:2] for name, shape in ups.items()}
+    parts = ("weight", "bias", "running_mean", "running_var")
+    keys |= {f"{name}.{part}": (chs,) for name, chs in norms.items() for part in parts}
+    return keys | {f"{name}.num_batches_tracked": () for name in norms}
+
+
+def test_siggraph17_has_the_keys_and_the_number_of_parameters_of_the_published_file():
     model = on_meta("siggraph17")
+    assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == siggraph17_keys()
     assert sum(p.numel() for p in model.parameters()) == 34_187_027
-    parts = {name.split(".")[0] for name in model.state_dict()}
-    ups = {"model8up", "model9up", "model10up", "model3short8", "model2short9", "model1short10"}
-    assert parts == {f"model{i}" for i in range(1, 11)} | ups | {"model_class", "model_out"}
-    assert model.state_dict()["model1.0.weight"].shape == (64, 4, 3, 3)
-    assert model.state_dict()["model_class.0.weight"].shape == (529, 256, 1, 1)
+
+
+def given_to(part: torch.nn.Module, model: torch.nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    """What a part of the model gets when the model sees the inputs."""
+    seen = []
+    handle = part.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        model(*inputs)
+    handle.remove()
+    (first,) = seen
+    return first
+
+
+def test_siggraph17_sees_lightness_in_hundreds_and_hints_in_units_of_110():
+    model = busy(TWINS["siggraph17"]())
+    lightness, ab = lightness_of(2, 16, 24), 220 * torch.rand(2, 2, 16, 24) - 110
+    given = torch.rand(2, 1, 16, 24).round()
+    seen = given_to(model.model1, model, lightness, torch.cat([ab, given], dim=1))
+    torch.testing.assert_close(seen, torch.cat([(lightness - 50) / 100, ab / 110, given], dim=1))
+
+
+@pytest.mark.parametrize("name, first, center, scale", [
+    ("eccv16", "model1", 50, 100), ("colorful", "conv1", 50, 100),
+    ("basic-lab", "encoder", 50, 50), ("basic-rgb", "encoder", 50, 50),
+])  # fmt: skip
+def test_the_first_layer_sees_lightness_scaled_as_its_originals_do(name, first, center, scale):
+    model = busy(TWINS[name]())
+    lightness = lightness_of(2, 16, 24)
+    torch.testing.assert_close(given_to(getattr(model, first), model, lightness), (lightness - center) / scale)
+
+
+def constant(conv: torch.nn.Module, values: list[float]) -> None:
+    """Make the convolution say these values whatever it sees."""
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.bias.copy_(torch.tensor(values))
+
+
+def test_the_last_layer_speaks_of_ab_in_the_units_of_its_originals():
+    lightness = lightness_of(1, 16, 16)
+    lab, rgb, hinted = (busy(TWINS[name]()) for name in ("basic-lab", "basic-rgb", "siggraph17"))
+    constant(lab.upsample[-1], [0.2, -0.4])  # bytes of Lab, brought to [-1, 1]: 127.5 ab units each
+    constant(rgb.upsample[-1], [-1.0, 0.0, 0.5])
+    constant(hinted.model_out[0], [0.5, -2.0])
+    with torch.no_grad():
+        assert lab(lightness)[0, :, 3, 3].tolist() == pytest.approx([25.5, -51.0])
+        assert rgb(lightness)[1][0, :, 3, 3].tolist() == pytest.approx([0.0, 0.5, 0.75])
+        assert hinted(lightness)[0, :, 3, 3].tolist() == pytest.approx([110 * np.tanh(0.5), 110 * np.tanh(-2)])
+
+
+@pytest.mark.parametrize("name, part", [("eccv16", "model"), ("colorful", "conv"), ("siggraph17", "model")])
+def test_blocks_five_and_six_are_dilated_by_two_and_their_neighbours_not(name, part):
+    torch.manual_seed(0)
+    model = busy(TWINS[name]())
+    reaches = []
+    for number in (4, 5, 6, 7):
+        block = getattr(model, f"{part}{number}")
+        x = torch.rand(1, block[0].in_channels, 25, 25, requires_grad=True)
+        block(x)[..., 12, 12].sum().backward()
+        rows, columns = x.grad[0].abs().sum(0).nonzero().T
+        reaches.append([int(12 - rows.min()), int(rows.max() - 12), int(12 - columns.min()), int(columns.max() - 12)])
+    assert reaches == [[3] * 4, [6] * 4, [6] * 4, [3] * 4]  # three 3x3 convolutions each
 
 
 def test_a_hint_changes_the_colors_around_it_and_less_the_farther_away(tmp_path, monkeypatch):
@@ -451,6 +532,8 @@ def test_a_model_without_installed_weights_says_how_to_get_them(tmp_path):
         open_backend("eccv16")
     with pytest.raises(ModelError, match=r"train/configs/ct2-small.yaml and edgecolor export"):
         open_backend("ct2-small")
+    with pytest.raises(ModelError, match=r"train/configs/ct2-small.yaml model=ct2-small-full and edgecolor export"):
+        open_backend("ct2-small-full")
     with pytest.raises(ModelError, match="did you mean colorful"):
         open_backend("colorfull")
 

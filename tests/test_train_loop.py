@@ -107,6 +107,25 @@ def test_frozen_blocks_and_encoder_rate_want_an_encoder(config, tmp_path):
         Trainer(dataclasses.replace(config, frozen_blocks=1), tmp_path)
 
 
+def test_what_should_be_a_file_of_weights_and_is_a_folder_is_refused(tmp_path):
+    for key in ("init", "init_encoder"):
+        folder = tmp_path / "weights.safetensors"
+        folder.mkdir(exist_ok=True)
+        with pytest.raises(ModelError, match=f"{key}: .*cannot be read"):
+            prepare_model(TrainConfig(model="edge", **{key: str(folder)}))
+
+
+def test_a_model_that_is_unknown_is_one_line_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text("model: edge\n")
+    for name, near in (("egde", "edge"), ("coltran", "coltran-colorizer")):
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", "run.yaml", f"model={name}"])
+        said = capsys.readouterr().err
+        assert f"did you mean {near}" in said and said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_without_dropout_a_transformer_says_the_same_twice():
     lightness = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 100
     for dropout in (True, False):
@@ -241,6 +260,15 @@ def test_a_file_that_is_no_checkpoint_is_refused(config, tmp_path, damage):
     trainer.save()
     trainer.checkpoint.write_bytes(damage(trainer.checkpoint.read_bytes()))
     with pytest.raises(ModelError, match=r"checkpoint\.pt"):
+        Trainer(config, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("change", [{"config": {}}, {"config": "tiny"}, {"ema": None}, {"model": 3}])
+def test_a_checkpoint_that_names_no_model_or_holds_no_weights_is_refused(config, tmp_path, change):
+    trainer = Trainer(config, tmp_path)
+    trainer.save()
+    save_checkpoint(trainer.checkpoint, load_checkpoint(trainer.checkpoint) | change)
+    with pytest.raises(ModelError, match="names no model, or holds no weights"):
         Trainer(config, tmp_path, resume=True)
 
 

@@ -39,13 +39,15 @@ def loss_of(config: LossConfig, model, batch: Batch, previous=None) -> torch.Ten
     return build_losses((config,), model, PRIOR)(predicted, batch, previous)[0].detach()
 
 
-def test_the_token_loss_is_the_dense_cross_entropy_of_the_paper(tokens, batch):
+@pytest.mark.parametrize("rebalance", ["mean", "argmax"])
+def test_the_token_loss_is_the_dense_cross_entropy_of_the_paper(tokens, batch, rebalance):
     # Onto the lookup table's nodes, where it is exact, and where no two bins are equally far.
     batch.ab = (batch.ab / 10).round() * 10 + torch.tensor([1.5, 3.0])
-    config = LossConfig("tokens", uniform=0.5)
+    config = LossConfig("tokens", uniform=0.5, rebalance=rebalance)
     logits = tokens(batch.lightness)[0].detach().double().numpy()
     target = palette("ab313").soft_encode(batch.ab.numpy())
-    weights = (target * rebalancing_weights(PRIOR.numpy(), 0.5)).sum(-1)
+    of_bins = rebalancing_weights(PRIOR.numpy(), 0.5)
+    weights = (target * of_bins).sum(-1) if rebalance == "mean" else of_bins[target.argmax(-1)]
     expected = (weights * -(target * np.log(softmax(logits))).sum(-1)).mean()
     assert float(loss_of(config, tokens, batch)) == pytest.approx(expected, rel=1e-4)
 

@@ -50,6 +50,8 @@ def test_the_encoder_learns_and_a_model_starts_from_what_it_learned(config, tmp_
     out = tmp_path / "taught" / "encoder.safetensors"
     line = teach_encoder(config, out, quiet=True)
     assert "step 30 of 30" in line and explained(line) > 20, line
+    (tmp_path / "plain").write_bytes(b"")
+    assert out.stat().st_mode == (tmp_path / "plain").stat().st_mode  # others may read it as they may any file
     taught = load_file(out)
     started = prepare_model(dataclasses.replace(config, init_encoder=str(out))).encoder.state_dict()
     assert torch.equal(started["stem.weight"], taught["patch_embed.proj.weight"])

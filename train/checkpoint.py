@@ -49,7 +49,9 @@ def load_checkpoint(path: Path) -> dict:
     except FileNotFoundError as error:
         raise ModelError(f"{path}: there is no such checkpoint") from error
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise ModelError(f"{path} is not a whole checkpoint ({error}): delete it to start over") from error
+        raise ModelError(
+            f"{path} is not a whole checkpoint ({error or 'it is empty'}): delete it to start over"
+        ) from error
     if damaged:
         raise ModelError(f"{path} is damaged (checksum of {damaged}): delete it to start over")
     try:
@@ -60,6 +62,10 @@ def load_checkpoint(path: Path) -> dict:
     missing = [key for key in KEYS if not isinstance(state, dict) or key not in state]
     if missing:
         raise ModelError(f"{path} is not a checkpoint of this trainer: it lacks {', '.join(missing)}")
+    config, weights = state["config"], (state["model"], state["ema"])
+    named = isinstance(config, dict) and isinstance(config.get("model"), str)
+    if not named or not all(isinstance(part, dict) for part in weights):
+        raise ModelError(f"{path} is not a checkpoint of this trainer: it names no model, or holds no weights")
     return state
 
 
@@ -69,13 +75,13 @@ def check_fits(state: dict, name: str, model: nn.Module, path: Path) -> None:
         theirs = state["config"]["model"]
         raise ModelError(f"{path} is of model {theirs!r}, not {name!r}: give one of that model, or use another folder")
     own = model.state_dict()
-    differences = _differences(own, state["model"]) or _differences(own, state["ema"])
-    if differences:
-        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
-        raise ModelError(f"{path} does not fit model {name!r}: it has {differences[0]}{more}")
+    wrong = differences(own, state["model"]) or differences(own, state["ema"])
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ModelError(f"{path} does not fit model {name!r}: it has {wrong[0]}{more}")
 
 
-def _differences(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+def differences(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
     """What keeps the second state dict from being loaded where the first belongs."""
     missing = [f"no {key}" for key in own if key not in theirs]
     unknown = [f"an unknown {key}" for key in theirs if key not in own]

@@ -11,7 +11,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.train.colorize import LeftGray, open_colors
 from edgecolor.train.evaluate import to_gray
-from edgecolor.train.evaluate_model import ComparedModels, evaluate_models
+from edgecolor.train.evaluate_model import ComparedModels, evaluate_models, facts_of_opened
 from edgecolor.train.pictures import decode_rgb, encoded_pictures
 
 GRAY_UNTIL = 4  # codes between the channels of a pixel: JPEG leaves that much in a gray picture
@@ -68,11 +68,12 @@ def _add_gray(compared: ComparedModels, models: list[str], gray: list[np.ndarray
     fields = {name: value for name, value in options.items() if name in ColorConfig.__dataclass_fields__}
     new = [[LeftGray().image(picture)] for picture in gray]
     for model in models:
-        colors = open_colors(model, options.get("backend", "auto"), ColorConfig(**fields)).colors
+        opened = open_colors(model, options.get("backend", "auto"), ColorConfig(**fields))
         since = time.perf_counter()
         for row, picture in zip(new, gray, strict=True):
-            row.append(colors.image(picture))
+            row.append(opened.colors.image(picture))
         compared.figures[model].setdefault("seconds_per_picture", (time.perf_counter() - since) / len(gray))
+        compared.figures[model] |= facts_of_opened(opened)
     for row in new[: max(0, rows - len(compared.sheet))]:
         compared.sheet.append([*row, np.zeros_like(row[0])])
     compared.count += len(gray)

@@ -96,6 +96,7 @@ class LossConfig:
     kind: str
     weight: float = 1.0
     uniform: float = 0.5  # tokens: lambda of the rebalancing; 1 turns it off
+    rebalance: str = "mean"  # tokens: a cell weighs as its bins do in the mean, or as the nearest one (argmax)
     neighbours: int = 5  # tokens: bins that a color is spread over
     sigma: float = 5.0  # tokens: width of that spread, ab units
     space: str = "ab"  # l1, l2: ab (in units of 110) or rgb (in [0, 1])
@@ -107,6 +108,7 @@ class LossConfig:
     def __post_init__(self):
         check_choice("kind", self.kind, LOSS_KINDS)
         check_choice("space", self.space, ("ab", "rgb"))
+        check_choice("rebalance", self.rebalance, ("mean", "argmax"))
         check_choice("net", self.net, ("alex", "vgg", "squeeze"))
         check_range("uniform (lambda)", self.uniform, 0, 1)
         check_range("neighbours", self.neighbours, 1, 32)
@@ -162,7 +164,9 @@ class Phase:
 @dataclass(frozen=True)
 class TrainConfig:
     model: str = "edge"
-    init: str = ""  # checkpoint whose averaged weights the run starts from; empty: from scratch
+    init: str = (
+        ""  # what the run starts from: a checkpoint (its averaged weights), or weights alone (.pth, .safetensors)
+    )
     init_encoder: str = ""  # ImageNet weights of the encoder
     frozen_blocks: int = 0  # first blocks of the encoder that stay as they came; they cost most and change least
     dropout: bool = True  # the model's own dropout and stochastic depth: too much for a run that sees little

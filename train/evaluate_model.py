@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from edgecolor.config import ColorConfig
 from edgecolor.models import MODELS
@@ -81,7 +82,7 @@ def evaluate_models(
             result = evaluate(opened.colors.image, data, limit, classifier, examples, workers, distance, features)
             missing = result.left_out
         compared.count, compared.unreadable = result.pictures, result.unreadable
-        compared.figures[str(model)] = result.metrics | _facts(opened)
+        compared.figures[str(model)] = result.metrics | facts_of_opened(opened)
         compared.left_out += [line for line in missing if line not in compared.left_out]
         _add_examples(compared.sheet, result)
     return compared
@@ -92,9 +93,12 @@ def evaluate_model(model: str | Path, data: str | Path, limit: int | None = None
     return evaluate_models([str(model)], data, limit=limit, **options).figures[str(model)]
 
 
-def _facts(opened: Opened) -> dict[str, float]:
-    if opened.architecture not in MODELS:
-        return {}
+def facts_of_opened(opened: Opened) -> dict[str, float]:
+    if opened.architecture not in MODELS:  # ColTran: how much it computes depends on how it samples
+        network = getattr(getattr(opened.colors, "net", None), "model", None)
+        if not isinstance(network, nn.Module):
+            return {}
+        return {"parameters": sum(parameter.numel() for parameter in network.parameters())}
     facts = facts_of(MODELS[opened.architecture]())
     return {"parameters": facts.parameters, "gflop": facts.gflop}
 

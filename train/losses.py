@@ -30,7 +30,9 @@ class Tokens(nn.Module):
     def __init__(self, config: LossConfig, palette_name: str, prior: Tensor):
         super().__init__()
         weights = rebalancing_weights(prior.numpy(), config.uniform)
-        self.loss = TokenLoss(palette(palette_name), weights, config.neighbours, config.sigma)
+        self.loss = TokenLoss(
+            palette(palette_name), weights, config.neighbours, config.sigma, config.rebalance == "argmax"
+        )
 
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
         return self.loss(predicted.logits, batch.ab)

@@ -148,10 +148,13 @@ def teach_encoder(
 
 def save_encoder(encoder: VisionTransformer, out: Path) -> None:
     """Write the encoder's weights as timm names them; under a temporary name first."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     names = {"stem.weight": "patch_embed.proj.weight", "stem.bias": "patch_embed.proj.bias"}
     weights = {names.get(name, name): value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
     partial = out.with_name(f".{out.name}.part")
-    save_file(weights, partial)
-    os.replace(partial, out)
+    try:
+        partial.write_bytes(save(weights))  # save_file's files only their owner may read
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)

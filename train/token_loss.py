@@ -63,7 +63,8 @@ def lookup_table(palette: Palette, neighbours: int, sigma: float) -> tuple[Tenso
 
 
 class TokenLoss(nn.Module):
-    """Mean over cells of (rebalancing weight of the target) x (cross entropy).
+    """Mean over cells of (rebalancing weight of the target) x (cross entropy). The weight is the mean over the target's
+    bins or, as Zhang and CT2 have it, that of the nearest one (by_nearest).
 
     Where a network masks tokens that the cell's lightness cannot have, the target is spread over the others; cells of
     which no token is left (their lightness was bent, or is not that of their mean color) count nothing.
@@ -75,8 +76,10 @@ class TokenLoss(nn.Module):
         rebalancing: np.ndarray,
         neighbours: int = SOFT_NEIGHBOURS,
         sigma: float = SOFT_SIGMA,
+        by_nearest: bool = False,
     ):
         super().__init__()
+        self.by_nearest = by_nearest
         index, weight = lookup_table(palette, neighbours, sigma)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("weight", weight, persistent=False)
@@ -94,5 +97,9 @@ class TokenLoss(nn.Module):
         index, weight = self.targets(ab)
         weight = weight * (logits.detach().gather(-1, index) > MASKED_LOGIT)
         weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(TINY)
-        importance = (self.rebalancing[index] * weight).sum(dim=-1)
+        rebalancing = self.rebalancing[index]
+        if self.by_nearest:
+            importance = rebalancing.gather(-1, weight.argmax(dim=-1, keepdim=True)).squeeze(-1)
+        else:
+            importance = (rebalancing * weight).sum(dim=-1)
         return (sparse_cross_entropy(logits, index, weight) * importance).mean()

@@ -70,6 +70,16 @@ def check_network(manifest: Manifest, where: Path) -> None:
         raise ModelError(f"{where} holds the decoding of color tokens alone, no network: give the model beside it")
 
 
+def check_tokens(manifest: Manifest, count: int | None, where: Path) -> None:
+    """raises ModelError where the network is not over the color tokens that its manifest promises; count None: none"""
+    promised = len(centers_of(manifest)) if manifest.kind == "tokens" else None
+    if count != promised:
+        says, found = promised or "no", "none" if count is None else count
+        raise ModelError(
+            f"{where} says that it predicts {says} color tokens, and its network has {found}: export it again"
+        )
+
+
 def centers_of(manifest: Manifest) -> Array:
     """Bin centers (Q, 2) of a model's tokens; (0, 2) where it has none."""
     return palette(manifest.palette).centers if manifest.kind == "tokens" else np.zeros((0, 2), np.float32)

@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from edgecolor.backends.ab_state import AbState
-from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
+from edgecolor.backends.base import (
+    Array,
+    Grid,
+    centers_of,
+    check_network,
+    check_tokens,
+    need_hints,
+    need_tokens,
+    started,
+)
 from edgecolor.backends.files import find_decoder, read_manifest, usable_cores
 from edgecolor.errors import MissingDependencyError, ModelError
 
@@ -35,6 +44,8 @@ class OnnxRuntimeBackend:
         check_network(self.manifest, path)
         self.centers = centers_of(self.manifest)
         self.session = self.open(path)
+        states = [info.shape[-1] for info in self.session.get_inputs() if info.name == "prev_probs"]
+        check_tokens(self.manifest, states[0] if states else None, path)
         self.device = "cuda" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
         self.decoder = None
         self.grid: Grid | None = None

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from edgecolor.backends.ab_state import AbState
-from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
+from edgecolor.backends.base import (
+    Array,
+    Grid,
+    centers_of,
+    check_network,
+    check_tokens,
+    need_hints,
+    need_tokens,
+    started,
+)
 from edgecolor.backends.files import find_decoder, read_manifest, usable_cores
 from edgecolor.errors import MissingDependencyError, ModelError
 
@@ -113,6 +122,8 @@ class OpenVinoBackend:
         check_network(self.manifest, path)
         self.centers = centers_of(self.manifest).copy()
         self.model = self.read(path)
+        states = [port.partial_shape[3] for port in self.model.inputs if port.any_name == "prev_probs"]
+        check_tokens(self.manifest, states[0].get_length() if states else None, path)
         self.decoder = None
         self.networks: dict[str, Network] = {}  # what was compiled for the size of the grid
         self.grid: Grid | None = None

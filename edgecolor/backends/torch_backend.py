@@ -5,8 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from edgecolor.backends.ab_state import AbState
-from edgecolor.backends.base import Array, Grid, centers_of, check_network, need_hints, need_tokens, started
+from edgecolor.backends.base import (
+    Array,
+    Grid,
+    centers_of,
+    check_network,
+    check_tokens,
+    need_hints,
+    need_tokens,
+    started,
+)
 from edgecolor.backends.files import read_manifest
+from edgecolor.color.tokens import palette
 from edgecolor.errors import MissingDependencyError, ModelError
 
 
@@ -26,7 +36,7 @@ class TorchBackend:
 
     def __init__(self, path: Path, threads: int | None = None):
         self.torch, load_file = import_torch()
-        from edgecolor.models import MODELS
+        from edgecolor.models import MODELS, kind_of
         from edgecolor.models.color_token_decode import color_token_decode
 
         if threads:
@@ -38,6 +48,8 @@ class TorchBackend:
             raise ModelError(f"{path} holds a {self.manifest.name!r}, this edgecolor knows {known}: upgrade it")
         self.device = self.torch.device("cuda" if self.torch.cuda.is_available() else "cpu")
         self.model = MODELS[self.manifest.name]()
+        over = palette(self.model.config.palette) if kind_of(self.model) == "tokens" else None
+        check_tokens(self.manifest, None if over is None else len(over), path)
         try:
             self.model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
         except RuntimeError as error:

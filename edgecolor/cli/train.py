@@ -30,9 +30,11 @@ def train(
 
     import_torch()
     from edgecolor.errors import ConfigError
+    from edgecolor.models import check_name
     from edgecolor.train.config import load_config, to_yaml
 
     run = load_config(config, overrides or [])
+    check_name(run.model)
     if preview:
         from edgecolor.train.preview import write_preview
 

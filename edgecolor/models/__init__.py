@@ -29,7 +29,7 @@ from edgecolor.models.siggraph17 import Siggraph17
 from edgecolor.models.small_cnn import SmallCnn, SmallRgbCnn
 from edgecolor.models.zhang16 import Colorful, Eccv16
 
-__all__ = ["MODELS", "PARTS", "build_model", "kind_of", "manifest_of"]
+__all__ = ["MODELS", "PARTS", "build_model", "check_name", "kind_of", "manifest_of"]
 
 PARTS = COLTRAN_STAGES  # of kind codes: trained by name as models are, but none of them colors a picture alone
 
@@ -45,12 +45,16 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def build_model(name: str) -> nn.Module:
-    """A freshly initialised model of that name. raises ConfigError, which suggests the nearest name"""
-    if name in PARTS:
-        return PARTS[name]()
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, [*MODELS, *PARTS], 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(MODELS)}"
+def check_name(name: str) -> None:
+    """raises ConfigError for a name that is neither a model's nor a part's, and suggests the nearest one"""
+    names = [*MODELS, *PARTS]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1) or [known for known in names if known.startswith(name)]
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
         raise ConfigError(f"unknown model {name!r}: {hint}")
-    return MODELS[name]()
+
+
+def build_model(name: str) -> nn.Module:
+    """A freshly initialised model of that name. raises ConfigError, see check_name"""
+    check_name(name)
+    return {**MODELS, **PARTS}[name]()

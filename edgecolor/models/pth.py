@@ -7,13 +7,14 @@ import zipfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from edgecolor.errors import ModelError
 
 DAMAGED = (
     *(RuntimeError, EOFError, KeyError, ValueError, AttributeError, ImportError, IndexError, TypeError),
-    *(struct.error, zipfile.BadZipFile),
+    *(struct.error, zipfile.BadZipFile, SafetensorError),  # the last, as torch.load reads such files too
 )
 # A checkpoint often wraps the state dict, and data-parallel training prefixes its keys.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")

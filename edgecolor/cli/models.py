@@ -27,11 +27,11 @@ def models() -> None:
     others = {name: entry for name, entry in CATALOGUE.items() if name not in installed}
     if not others:
         return
-    table = Table("not installed", "what", "M parameters", "weights", "config", box=None, pad_edge=False)
+    table = Table("not installed", "what", "M parameters", "weights", box=None, pad_edge=False)
+    table.add_column("config", no_wrap=True)
     for name, entry in others.items():
-        table.add_row(name, entry.what, f"{entry.millions:g}", entry.ways, entry.command(name))
+        table.add_row(name, entry.what, f"{entry.millions:g}", entry.ways, f"{entry.config}.yaml")
     console.print()
     console.print(table)
-    console.print(
-        "import: edgecolor import-weights FILE.pth; train: edgecolor train train/configs/CONFIG; see docs/models.md"
-    )
+    console.print("import: edgecolor import-weights FILE.pth; see docs/models.md")
+    console.print("train: edgecolor train train/configs/CONFIG; the -full ones with model=NAME")

@@ -21,7 +21,7 @@ from edgecolor.models.ct2_luminance import MASKED_LOGIT, LuminanceSelect
 AB_LIMIT = 110.0  # ab units that the branch's tanh stands for
 NORM_FLOOR = 1e-12  # of a squared length
 # The norm makes logits of deviation 1, which move little from a log prior of deviation 4: with 1 to start from, the net
-# stayed at the prior's gray for all of a short run (docs/models.md).
+# stayed at the prior's gray (docs/models.md).
 LOGIT_SCALE = 4.0
 
 

@@ -77,8 +77,12 @@ def check_fits(state: dict, name: str, model: nn.Module, path: Path) -> None:
     own = model.state_dict()
     wrong = differences(own, state["model"]) or differences(own, state["ema"])
     if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ModelError(f"{path} does not fit model {name!r}: it has {wrong[0]}{more}")
+        raise ModelError(f"{path} does not fit model {name!r}: it has {first_of(wrong)}")
+
+
+def first_of(wrong: list[str]) -> str:
+    """The first thing, and how many more."""
+    return wrong[0] + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
 
 
 def differences(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:

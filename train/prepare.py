@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from edgecolor.errors import ConfigError, ModelError
 from edgecolor.models import build_model
 from edgecolor.models.pth import read_pth
-from edgecolor.train.checkpoint import check_fits, differences, load_checkpoint
+from edgecolor.train.checkpoint import check_fits, differences, first_of, load_checkpoint
 from edgecolor.train.config import TrainConfig
 
 
@@ -41,10 +41,7 @@ def initial_weights(config: TrainConfig, model: nn.Module) -> dict[str, Tensor]:
     counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
     weights = {**counters, **weights}
     if wrong := differences(model.state_dict(), weights):
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ModelError(
-            f"init: {path} does not fit {config.model}: it has {wrong[0]}{more}; give weights of that model"
-        )
+        raise ModelError(f"init: {path} does not fit {config.model}: it has {first_of(wrong)}; give weights of it")
     return weights
 
 

@@ -150,7 +150,7 @@ def test_the_network_looks_at_once_where_motion_does_not_explain_the_picture():
     colorizer.begin(LARGE_LUMA, LARGE_CHROMA)
     moved = np.roll(large_scene(), 4, axis=1)
     changed = moved.copy()
-    changed[100:200, 150:300] = 255 - moved[:100, :150]
+    changed[90:200, 100:300] = 255 - moved[:110, :200]
     for pts, luma in enumerate((large_scene(), large_scene(), moved, changed, changed, 255 - large_scene().T[:256])):
         luma = luma if luma.shape == (256, 384) else np.pad(luma, ((0, 0), (0, 128)), mode="reflect")
         colorizer.ab(frame(luma, pts))

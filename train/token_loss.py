@@ -99,7 +99,8 @@ class TokenLoss(nn.Module):
         weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(TINY)
         rebalancing = self.rebalancing[index]
         if self.by_nearest:
-            importance = rebalancing.gather(-1, weight.argmax(dim=-1, keepdim=True)).squeeze(-1)
+            nearest = weight.argmax(dim=-1, keepdim=True)
+            importance = rebalancing.gather(-1, nearest).squeeze(-1) * weight.sum(dim=-1)  # 0 where no token is left
         else:
             importance = (rebalancing * weight).sum(dim=-1)
         return (sparse_cross_entropy(logits, index, weight) * importance).mean()

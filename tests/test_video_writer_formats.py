@@ -49,15 +49,17 @@ def test_luma_through_the_whole_path_is_bit_exact_in_its_depth_range_and_subsamp
 
 
 @pytest.mark.parametrize(
-    ("codec", "pix_fmt", "name"),
-    [("libx264", "yuv420p", "b.mp4"), ("libx264", "yuv422p10le", "b.mkv"), ("libx264", "yuv444p", "b.ts"),
-     ("libx265", "yuv420p12le", "b.mp4"), ("libx265", "yuv444p10le", "b.mkv"), ("libvpx-vp9", "yuv420p", "b.webm"),
-     ("libsvtav1", "yuv420p10le", "b.mkv"), ("prores_ks", "yuv422p10le", "b.mov"), ("mpeg4", "yuv420p", "b.avi")],
+    ("codec", "pix_fmt", "name", "asked"),
+    [("libx264", "yuv420p", "b.mp4", None), ("libx264", "yuv422p10le", "b.mkv", "yuv422p10le"),
+     ("libx264", "yuv444p", "b.ts", "yuv444p"), ("libx265", "yuv420p12le", "b.mp4", None),
+     ("libx265", "yuv444p10le", "b.mkv", "yuv444p10le"), ("libvpx-vp9", "yuv420p", "b.webm", None),
+     ("libsvtav1", "yuv420p10le", "b.mkv", None), ("prores_ks", "yuv422p10le", "b.mov", None),
+     ("mpeg4", "yuv420p", "b.avi", None)],
 )  # fmt: skip
-def test_lossy_codecs_keep_depth_format_and_a_picture_close_to_the_source(tmp_path, codec, pix_fmt, name):
+def test_lossy_codecs_keep_depth_format_and_a_picture_close_to_the_source(tmp_path, codec, pix_fmt, name, asked):
     bits = bits_of(pix_fmt)
     source = make_video(tmp_path / "a.mkv", **FEW, codec="ffv1", pix_fmt=pix_fmt, range=1)
-    _, writer = recolor(source, tmp_path / name, EncodeOptions(codec=codec), cb=100 << (bits - 8))
+    _, writer = recolor(source, tmp_path / name, EncodeOptions(codec=codec, pix_fmt=asked), cb=100 << (bits - 8))
     after = decode(tmp_path / name)
     assert len(after) == 4
     assert after[0].format.name == pix_fmt == writer.pix_fmt
@@ -65,6 +67,20 @@ def test_lossy_codecs_keep_depth_format_and_a_picture_close_to_the_source(tmp_pa
     assert off.mean() < 1.5
     chroma = np.frombuffer(after[1].planes[1], np.uint8 if bits == 8 else np.uint16)
     assert abs(np.median(chroma) / 2 ** (bits - 8) - 100) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "out"),
+    [("b.mp4", None, "yuv444p", "yuv420p"), ("b.mov", None, "yuv422p10le", "yuv420p10le"),
+     ("b.webm", None, "yuv444p", "yuv420p"), ("b.mov", "prores_ks", "yuv422p10le", "yuv422p10le"),
+     ("b.mkv", "ffv1", "yuv444p", "yuv444p")],
+)  # fmt: skip
+def test_copies_to_watch_are_4_2_0_which_plays_everywhere_and_masters_keep_the_chroma_layout(
+    tmp_path, name, codec, pix_fmt, out
+):
+    source = make_video(tmp_path / "a.mkv", **FEW, codec="ffv1", pix_fmt=pix_fmt, range=1)
+    recolor(source, tmp_path / name, EncodeOptions(codec=codec))
+    assert decode(tmp_path / name)[0].format.name == out
 
 
 @pytest.mark.parametrize(

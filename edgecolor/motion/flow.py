@@ -65,8 +65,13 @@ def flows_cancel(flow: np.ndarray, reverse: np.ndarray) -> np.ndarray:
     source  Ruder, Dosovitskiy, Brox, GCPR 2016
     """
     back = warp_by(reverse, flow)
-    squares = (flow * flow).sum(axis=2) + (back * back).sum(axis=2)
-    return ((flow + back) ** 2).sum(axis=2) <= 0.01 * squares + 0.5
+    return _squared(flow + back) <= 0.01 * (_squared(flow) + _squared(back)) + 0.5
+
+
+def _squared(flow: np.ndarray) -> np.ndarray:
+    """Squared lengths; channel by channel, a tenth of the time of a sum over the last axis."""
+    x, y = cv2.split(flow)
+    return x * x + y * y
 
 
 class Motion(NamedTuple):
@@ -117,7 +122,7 @@ class Flow:
         if among is not None:
             found &= among
         unchanged = cv2.absdiff(this, cv2.addWeighted(other, gain, other, 0, offset)) < SAME_LIGHTNESS / 2
-        flow *= (found | ~unchanged)[..., None]
+        flow[unchanged & ~found] = 0
         shown = cv2.resize((found | unchanged).astype(np.float32), self._grid, interpolation=cv2.INTER_AREA)
         cells = cv2.resize(flow, self._grid, interpolation=cv2.INTER_AREA)
         return Motion(cells * np.float32(self._grid[0] / width), shown)

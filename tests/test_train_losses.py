@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+import torch.nn.functional as F  # noqa: E402
 from train_tiny import TINY  # noqa: E402
 
 from edgecolor.color.lab import lab_to_srgb  # noqa: E402
@@ -12,10 +13,12 @@ from edgecolor.color.tokens import annealed_mean, palette, rebalancing_weights, 
 from edgecolor.errors import ConfigError, MissingDependencyError, ModelError  # noqa: E402
 from edgecolor.models import MODELS  # noqa: E402
 from edgecolor.train.checkpoint import save_checkpoint  # noqa: E402
+from edgecolor.train.classifier import load_classifier  # noqa: E402
 from edgecolor.train.config import LossConfig  # noqa: E402
 from edgecolor.train.dataset import Batch  # noqa: E402
+from edgecolor.train.distances import kernel_distance  # noqa: E402
 from edgecolor.train.losses import build_losses  # noqa: E402
-from edgecolor.train.perceptual import LPIPS_BACKBONES, MobileNetDistance, build_lpips  # noqa: E402
+from edgecolor.train.perceptual import LPIPS_BACKBONES, Judge, build_lpips, map_distance, set_distance  # noqa: E402
 from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb  # noqa: E402
 
 PRIOR = torch.from_numpy(np.random.default_rng(0).dirichlet(np.full(313, 0.3)) + 1e-9)
@@ -211,7 +214,12 @@ def test_a_model_of_an_unknown_kind_is_refused():
 
 
 def test_the_mobilenet_distance_is_zero_for_equal_pictures_and_grows_with_change(shared, photograph):
-    distance = MobileNetDistance(shared / "weights" / "mobilenet_v2_imagenet.safetensors")
+    judge = Judge(shared / "weights" / "mobilenet_v2_imagenet.safetensors")
+
+    def distance(a, b):
+        (ours, _), (theirs, _) = judge(a, b)
+        return map_distance(ours, theirs)
+
     rgb = torch.from_numpy(photograph[:96, :96].copy()).permute(2, 0, 1)[None].float() / 255
     gray = rgb.mean(dim=1, keepdim=True).expand_as(rgb)
     half = ((rgb + gray) / 2).requires_grad_()
@@ -220,6 +228,30 @@ def test_the_mobilenet_distance_is_zero_for_equal_pictures_and_grows_with_change
     assert 0 < float(near) < float(far)
     near.backward()
     assert float(half.grad.abs().sum()) > 0
+
+
+def test_the_kernel_distance_of_a_batch_is_that_of_the_metrics_and_falls_with_color(shared, photograph):
+    weights = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
+    judge = Judge(weights, 96)
+    crops = [photograph[y : y + 64, x : x + 64] for y in (0, 40, 80) for x in (0, 50, 100, 150)]
+    rgb = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+    gray = rgb.mean(dim=1, keepdim=True).expand_as(rgb)
+    classifier = load_classifier(weights)
+
+    def distance(a, b):
+        (_, ours), (_, theirs) = judge(a, b)
+        return set_distance(ours, theirs)
+
+    larger = [F.interpolate(x, size=(96, 96), mode="bicubic").clamp(0, 1) for x in (gray, rgb)]
+    ours, theirs = (classifier(x * 2 - 1)[1].numpy() for x in larger)
+    assert float(distance(gray, rgb)) == pytest.approx(kernel_distance(ours, theirs), rel=1e-4)
+    assert float(distance(rgb, rgb)) == pytest.approx(0, abs=1e-6)
+    half = ((rgb + gray) / 2).requires_grad_()
+    near = distance(half, rgb)
+    near.backward()
+    with torch.no_grad():
+        further = half - 1e-4 * half.grad / half.grad.abs().mean()
+        assert float(distance(further.clamp(0, 1), rgb)) < float(near)
 
 
 def test_lpips_without_its_weights_says_which_file(tmp_path):

@@ -27,12 +27,13 @@ class Classifier(nn.Module):
         self.classifier = nn.Conv2d(self.feature_chs, classes, 1)
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        pooled = F.relu6(self.head(self.maps(rgb)[-1])).mean(dim=(2, 3), keepdim=True)
-        return self.classifier(pooled).flatten(1), pooled.flatten(1)
+        pooled = self.features(rgb)[1]
+        return self.classifier(pooled[:, :, None, None]).flatten(1), pooled
 
-    def maps(self, rgb: Tensor) -> list[Tensor]:
-        """Feature maps at strides 4, 8, 16 and 32."""
-        return self.trunk(rgb)
+    def features(self, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Feature maps at strides 4, 8, 16 and 32, and pooled features (N, 1280)."""
+        maps = self.trunk(rgb)
+        return maps, F.relu6(self.head(maps[-1])).mean(dim=(2, 3))
 
 
 def load_classifier(path: str | Path) -> Classifier:

@@ -10,7 +10,19 @@ from edgecolor.errors import ConfigError
 from edgecolor.train.config_build import build, nearest
 
 SOURCE_KINDS = ("shards", "folder", "stl10", "cifar10", "video")
-LOSS_KINDS = ("tokens", "l1", "l2", "lpips", "mobilenet", "temporal", "distill", "branch", "bits", "parallel_bits")
+LOSS_KINDS = (
+    "tokens",
+    "l1",
+    "l2",
+    "lpips",
+    "mobilenet",
+    "kernel",
+    "temporal",
+    "distill",
+    "branch",
+    "bits",
+    "parallel_bits",
+)
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
@@ -101,9 +113,11 @@ class LossConfig:
     sigma: float = 5.0  # tokens: width of that spread, ab units
     space: str = "ab"  # l1, l2: ab (in units of 110) or rgb (in [0, 1])
     net: str = "alex"  # lpips: alex, vgg or squeeze
-    weights: str = ""  # lpips: file of the backbone, or empty for PyTorch's cache; mobilenet: the classifier's file
+    # lpips: file of the backbone, or empty for PyTorch's cache; mobilenet, kernel: the classifier's file
+    weights: str = ""
+    side: int = 0  # mobilenet, kernel: pixels that a crop is enlarged to before the classifier looks; 0: as it is
     teacher: str = ""  # distill: a checkpoint
-    temperature: float = 1.0  # distill: of both distributions; l1, l2, lpips, mobilenet: of the annealed mean
+    temperature: float = 1.0  # distill: of both distributions; others: of the annealed mean
 
     def __post_init__(self):
         check_choice("kind", self.kind, LOSS_KINDS)
@@ -116,7 +130,8 @@ class LossConfig:
             raise ConfigError("weight, sigma and temperature must be above 0")
         if self.kind == "distill" and not self.teacher:
             raise ConfigError("teacher must name the checkpoint to learn from")
-        if self.kind == "mobilenet" and not self.weights:
+        check_range("side", self.side, 0, 1024)
+        if self.kind in ("mobilenet", "kernel") and not self.weights:
             raise ConfigError("weights must name the classifier's file")
 
 

@@ -15,7 +15,7 @@ from edgecolor.train.code_loss import Bits, check_code_losses
 from edgecolor.train.colorize import model_of_checkpoint
 from edgecolor.train.config import LossConfig
 from edgecolor.train.dataset import Batch
-from edgecolor.train.perceptual import LPIPS_BACKBONES, MobileNetDistance, build_lpips, cached_weights
+from edgecolor.train.perceptual import LPIPS_BACKBONES, Judge, build_lpips, cached_weights, map_distance, set_distance
 from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb
 from edgecolor.train.token_loss import TokenLoss
 
@@ -66,28 +66,41 @@ class Branch(nn.Module):
         return F.smooth_l1_loss(predicted.branch / AB_UNIT, batch.ab / AB_UNIT)
 
 
+def pictures_of(predicted: Prediction, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
+    """The colored crops and the true ones, both at the true lightness: (N, 3, H, W) R'G'B' in [0, 1]."""
+    return lab_to_rgb(batch.lightness, predicted.ab(temperature)), lab_to_rgb(batch.lightness, batch.ab)
+
+
 class Perceptual(nn.Module):
-    """LPIPS, or the distance in the shared MobileNetV2, between the colored crop and the true one."""
+    """LPIPS between the colored crop and the true one."""
 
     def __init__(self, config: LossConfig):
         super().__init__()
         self.temperature = config.temperature
-        self.lpips = config.kind == "lpips"
-        if self.lpips:
-            backbone = Path(config.weights) if config.weights else cached_weights(LPIPS_BACKBONES[config.net])
-            self.distance = build_lpips(config.net, backbone)
-        else:
-            self.distance = MobileNetDistance(config.weights)
+        backbone = Path(config.weights) if config.weights else cached_weights(LPIPS_BACKBONES[config.net])
+        self.distance = build_lpips(config.net, backbone)
 
     def train(self, mode: bool = True) -> "Perceptual":
         return super().train(False)  # a fixed judge: its dropout and norms never learn
 
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
-        ours = lab_to_rgb(batch.lightness, predicted.ab(self.temperature))
-        truth = lab_to_rgb(batch.lightness, batch.ab)
-        if self.lpips:
-            return self.distance(ours * 2 - 1, truth * 2 - 1).mean()
-        return self.distance(ours, truth)
+        ours, truth = pictures_of(predicted, batch, self.temperature)
+        return self.distance(ours * 2 - 1, truth * 2 - 1).mean()
+
+
+class Judged(nn.Module):
+    """A distance in the shared MobileNetV2: of each crop from the true one, or of the batch's crops as a set."""
+
+    def __init__(self, config: LossConfig, judge: Judge):
+        super().__init__()
+        self.temperature, self.as_set, self.judge = config.temperature, config.kind == "kernel", judge
+
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        key = self.judge, self.temperature
+        if key not in predicted.judged:  # both distances want the same look, which takes longer than the model itself
+            predicted.judged[key] = self.judge(*pictures_of(predicted, batch, self.temperature))
+        ours, theirs = predicted.judged[key]
+        return set_distance(ours[1], theirs[1]) if self.as_set else map_distance(ours[0], theirs[0])
 
 
 class Temporal(nn.Module):
@@ -157,6 +170,7 @@ class Losses(nn.Module):
 def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tensor | None) -> Losses:
     """raises  ConfigError where a term does not go with the model; what is missing is named by the term's own error"""
     terms: list[tuple[str, float, nn.Module]] = []
+    judges: dict[tuple[str, int], Judge] = {}
     kind = kind_of(model)
     check_code_losses([config.kind for config in configs], model)
     for i, config in enumerate(configs):
@@ -172,8 +186,12 @@ def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tenso
             term = Bits(parallel=config.kind == "parallel_bits")
         elif config.kind in ("l1", "l2"):
             term = Distance(config)
-        elif config.kind in ("lpips", "mobilenet"):
+        elif config.kind == "lpips":
             term = Perceptual(config)
+        elif config.kind in ("mobilenet", "kernel"):
+            if (config.weights, config.side) not in judges:
+                judges[config.weights, config.side] = Judge(config.weights, config.side)
+            term = Judged(config, judges[config.weights, config.side])
         else:
             term = Temporal() if config.kind == "temporal" else Distill(config)
         name = f"{config.kind}_{config.space}" if config.kind in ("l1", "l2") else config.kind

@@ -22,6 +22,7 @@ LPIPS_BACKBONES = {
 }
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 Features = Callable[[np.ndarray], np.ndarray]  # (N, H, W, 3) uint8 to (N, C) float32
+Seen = tuple[list[Tensor], Tensor]  # a classifier's feature maps, and its pooled features
 
 
 def cached_weights(name: str) -> Path:
@@ -95,26 +96,58 @@ def open_inception(left_out: list[str]) -> Features | None:
     return features
 
 
-class MobileNetDistance(nn.Module):
-    """How different two pictures look to an ImageNet classifier, at strides 4, 8, 16 and 32.
+class Judge(nn.Module):
+    """What an ImageNet classifier sees in colored crops and in the true ones.
 
-    As LPIPS without trained weights: the feature vectors of every cell are scaled to length 1, and their squared
-    distance is averaged over cells and summed over the four maps.
+    classifier  file of its weights
+    side        pixels that crops are enlarged to before it looks; 0 leaves them as they are
     """
 
-    def __init__(self, classifier: str | Path):
+    def __init__(self, classifier: str | Path, side: int = 0):
         super().__init__()
         from edgecolor.train.classifier import load_classifier
 
         self.classifier = load_classifier(classifier).to(memory_format=torch.channels_last)  # half the time on a CPU
+        self.side = side
 
-    def forward(self, rgb: Tensor, reference: Tensor) -> Tensor:
-        """rgb, reference (N, 3, H, W) in [0, 1], sides at least 32 -> scalar, 0 for equal pictures."""
-        ours, theirs = (picture.contiguous(memory_format=torch.channels_last) * 2 - 1 for picture in (rgb, reference))
-        ours = self.classifier.maps(ours)
+    def look(self, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
+        if self.side:
+            rgb = F.interpolate(rgb, size=(self.side, self.side), mode="bicubic", align_corners=False).clamp(0, 1)
+        return self.classifier.features(rgb.contiguous(memory_format=torch.channels_last) * 2 - 1)
+
+    def forward(self, rgb: Tensor, reference: Tensor) -> tuple[Seen, Seen]:
+        """rgb, reference (N, 3, H, W) in [0, 1], sides at least 32 -> of each its maps at strides 4, 8, 16 and 32 and
+        its pooled features (N, 1280); gradients go through rgb alone."""
+        ours = self.look(rgb)
         with torch.no_grad():
-            theirs = self.classifier.maps(theirs)
-        total = rgb.new_zeros(())
-        for a, b in zip(ours, theirs, strict=True):
-            total = total + ((F.normalize(a, dim=1) - F.normalize(b, dim=1)) ** 2).sum(dim=1).mean()
-        return total
+            theirs = self.look(reference)
+        return ours, theirs
+
+
+def map_distance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """How different two sets of pictures look, picture by picture: 0 for equal ones.
+
+    As LPIPS without trained weights: the feature vectors of every cell are scaled to length 1, and their squared
+    distance is averaged over cells and summed over the maps.
+    """
+    total = ours[0].new_zeros(())
+    for a, b in zip(ours, theirs, strict=True):
+        total = total + ((F.normalize(a, dim=1) - F.normalize(b, dim=1)) ** 2).sum(dim=1).mean()
+    return total
+
+
+def set_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """The kernel distance (train/distances.py) of pooled features (N, C), N >= 2, row i of both the same picture.
+
+    A picture may be wrong in its own way here; what counts is that the set is as varied and as vivid as the real one.
+    Its mean over batches is the squared distance of the two sets; that of a single batch may be below 0.
+    source  Li et al., MMD GAN, NeurIPS 2017, with a fixed network
+    """
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    cross = kernel(ours, theirs)
+    h = kernel(ours, ours) + kernel(theirs, theirs) - cross - cross.T
+    n = len(h)
+    return (h.sum() - h.diagonal().sum()) / (n * (n - 1))

@@ -133,7 +133,7 @@ def test_pictures_of_any_size_go_through_the_pipeline_and_keep_their_lightness(f
 
 
 EXPORTS = [
-    pytest.param(name, marks=() if name in ("basic-rgb", "siggraph17") else [LONG, pytest.mark.slow])
+    pytest.param(name, marks=[LONG, pytest.mark.slow] if name == "ct2-tiny-full" else ())
     for name in TWINS
     if name != "edge"  # test_export.py is about it
 ]

@@ -14,7 +14,7 @@ from edgecolor.compare import SideBySide
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.hints import Hint, check_times
-from edgecolor.images import check_image_output, read_image, write_image
+from edgecolor.images import check_image_output, check_transparency, read_image, write_image
 from edgecolor.mood import brighten, warmed
 from edgecolor.overlap import overlapped
 from edgecolor.pipeline import Colorizer
@@ -109,6 +109,7 @@ def colorize_image_file(
     src, dst = Path(src), Path(dst)
     check_image_output(dst, src, overwrite)
     still = read_image(src)
+    check_transparency(dst, still)
     if colorizer is None:
         colorizer = open_colorizer(model, backend=backend, config=config, references=references, threads=threads)
     rgb = brighten(colorizer.image(still.rgb, hints), brightness)

@@ -90,10 +90,10 @@ class DueHints:
         self._waiting = self._waiting[len(due) :]
         return due
 
-    def check_none_left(self) -> None:
-        """raises ConfigError where the frames ended before a hint's moment"""
-        if self._waiting:
-            raise ConfigError(f"hint {self._waiting[0]}: the video is over before that time: give an earlier one")
+    @property
+    def left(self) -> list[Hint]:
+        """Those whose moment has not come yet."""
+        return self._waiting
 
 
 class HintedInput:

@@ -17,6 +17,7 @@ SAVE_OPTIONS = {
     "TIFF": {"compression": "tiff_deflate"},
     "WEBP": {"quality": 95, "method": 4},
 }
+OPAQUE = ("JPEG",)  # hold no transparency
 ORIENTATION = 0x0112  # EXIF tag
 
 
@@ -136,7 +137,7 @@ def write_image(path: Path, rgb: np.ndarray, still: Still) -> None:
     if still.icc_profile:
         target = ImageCms.ImageCmsProfile(io.BytesIO(still.icc_profile))
         image = ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB")
-    if still.alpha is not None and kind != "JPEG":
+    if still.alpha is not None and kind not in OPAQUE:
         image.putalpha(Image.fromarray(still.alpha))
     options = dict(SAVE_OPTIONS[kind], **still.extra)
     if still.exif:
@@ -151,6 +152,12 @@ def write_image(path: Path, rgb: np.ndarray, still: Still) -> None:
         raise MediaError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_transparency(path: Path, still: Still) -> None:
+    """raises  UnsupportedMediaError for a picture that shows what is behind it, to be written where that gets lost"""
+    if SUFFIXES[path.suffix.lower()] in OPAQUE and still.alpha is not None and still.alpha.min(initial=255) < 255:
+        raise UnsupportedMediaError(f"{path.name}: a JPEG cannot be transparent as the source is: write a .png or .webp")
 
 
 def check_image_output(path: Path, src: Path, overwrite: bool) -> None:

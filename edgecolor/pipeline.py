@@ -54,6 +54,7 @@ class Colorizer:
         self.look_ahead = config.look_ahead if config.half_life else 0.0  # without smoothing there is nothing to settle
         self._size: tuple[int, int] | None = None
         self._smoother: Smoother | None = None
+        self._due: DueHints | None = None
         self._frames, self._passed = 0, -math.inf  # how many came since the beginning, and seconds of the last one
         if references and manifest.kind != "tokens":
             raise ConfigError(f"{manifest.name} has no color tokens, which references need: take a model with tokens")
@@ -99,7 +100,7 @@ class Colorizer:
 
     @property
     def unused(self) -> list[str]:
-        """One line for each reference whose frame or time has not come since the beginning."""
+        """One line for each reference and hint whose frame or time has not come since the beginning."""
         lines = []
         for reference in self.references:
             if reference.frame is not None and reference.frame >= self._frames:
@@ -107,7 +108,8 @@ class Colorizer:
                 lines.append(f"the corrected frame {reference.frame} was not used: {counted}")
             elif reference.since and reference.since > self._passed + TIME_ROUNDING:
                 lines.append(f"the reference from {reference.since:g} s on was not used: the video was over before")
-        return lines
+        late = self._due.left if self._due else []
+        return lines + [f"hint {hint} was not used: the video was over before" for hint in late]
 
     def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat, origin: float = 0.0) -> None:
         """Get ready for the frames of one video, and forget the one before.
@@ -127,17 +129,15 @@ class Colorizer:
     def colors(self, items: Iterable) -> Iterator[tuple[Any, np.ndarray | None]]:
         """A video's items, in order, each with its ab on the token grid, (2, h, w) float32; None where it is no frame.
 
-        They come late by up to twice the look-ahead. Raises ConfigError where the items end before the time of a hint.
+        They come late by up to twice the look-ahead.
         """
         if not self.look_ahead:
             for item in items:
                 yield item, self.ab(item) if isinstance(item, LumaFrame) else None
-            self._due.check_none_left()
             return
         ahead = LookAhead(self._smoother, self.look_ahead)
         for item in items:
             yield from ahead.add(item, self._see(item, not ahead.is_full) if isinstance(item, LumaFrame) else None)
-        self._due.check_none_left()
         yield from ahead.rest()
 
     def ab(self, frame: LumaFrame) -> np.ndarray:

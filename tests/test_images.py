@@ -48,6 +48,13 @@ def test_transparency_survives_in_png(tmp_path, photograph, colorizer):
     Image.fromarray(np.dstack([photograph, alpha])).save(tmp_path / "in.png")
     colorize_image_file(tmp_path / "in.png", tmp_path / "out.png", colorizer=colorizer)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png"))[..., 3], alpha)
+    with pytest.raises(UnsupportedMediaError, match=r"out.jpg: a JPEG cannot be transparent .* \.png"):
+        colorize_image_file(tmp_path / "in.png", tmp_path / "out.jpg", colorizer=colorizer)
+    assert not (tmp_path / "out.jpg").exists()
+    opaque = np.full_like(alpha, 255)
+    Image.fromarray(np.dstack([photograph, opaque])).save(tmp_path / "opaque.png")
+    colorize_image_file(tmp_path / "opaque.png", tmp_path / "out.jpg", colorizer=colorizer)
+    assert Image.open(tmp_path / "out.jpg").mode == "RGB"
 
 
 def test_gray_of_16_bit_is_read_over_its_whole_range(tmp_path, photograph):

@@ -157,7 +157,8 @@ def write_image(path: Path, rgb: np.ndarray, still: Still) -> None:
 def check_transparency(path: Path, still: Still) -> None:
     """raises  UnsupportedMediaError for a picture that shows what is behind it, to be written where that gets lost"""
     if SUFFIXES[path.suffix.lower()] in OPAQUE and still.alpha is not None and still.alpha.min(initial=255) < 255:
-        raise UnsupportedMediaError(f"{path.name}: a JPEG cannot be transparent as the source is: write a .png or .webp")
+        advice = "write a .png or .webp"
+        raise UnsupportedMediaError(f"{path.name}: a JPEG cannot be transparent as the source is: {advice}")
 
 
 def check_image_output(path: Path, src: Path, overwrite: bool) -> None:

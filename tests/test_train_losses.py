@@ -17,7 +17,7 @@ from edgecolor.train.classifier import load_classifier  # noqa: E402
 from edgecolor.train.config import LossConfig  # noqa: E402
 from edgecolor.train.dataset import Batch  # noqa: E402
 from edgecolor.train.distances import kernel_distance  # noqa: E402
-from edgecolor.train.losses import build_losses  # noqa: E402
+from edgecolor.train.losses import Judged, build_losses  # noqa: E402
 from edgecolor.train.perceptual import LPIPS_BACKBONES, Judge, build_lpips, map_distance, set_distance  # noqa: E402
 from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb  # noqa: E402
 
@@ -252,6 +252,15 @@ def test_the_kernel_distance_of_a_batch_is_that_of_the_metrics_and_falls_with_co
     with torch.no_grad():
         further = half - 1e-4 * half.grad / half.grad.abs().mean()
         assert float(distance(further.clamp(0, 1), rgb)) < float(near)
+
+
+def test_the_kernel_distance_of_one_crop_alone_is_refused():
+    term = Judged(LossConfig("kernel", weights="classifier.safetensors"), judge=None)
+    one = Batch(torch.zeros(1, 1, 32, 32), torch.zeros(1, 8, 8, 2))
+    with pytest.raises(ConfigError, match="at least 2 crops"):
+        term(Prediction(torch.zeros(1, 2, 8, 8), None), one, None)
+    with pytest.raises(ConfigError, match="from 32 to 1024"):
+        LossConfig("kernel", weights="classifier.safetensors", side=16)
 
 
 def test_lpips_without_its_weights_says_which_file(tmp_path):

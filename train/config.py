@@ -130,7 +130,8 @@ class LossConfig:
             raise ConfigError("weight, sigma and temperature must be above 0")
         if self.kind == "distill" and not self.teacher:
             raise ConfigError("teacher must name the checkpoint to learn from")
-        check_range("side", self.side, 0, 1024)
+        if self.side and not 32 <= self.side <= 1024:
+            raise ConfigError(f"side must be 0 or from 32 to 1024 pixels, got {self.side}")
         if self.kind in ("mobilenet", "kernel") and not self.weights:
             raise ConfigError("weights must name the classifier's file")
 

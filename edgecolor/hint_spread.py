@@ -16,10 +16,9 @@ FALL = 1.5  # the share is exp(-FALL way ^ 3): whole over most of a thing, and g
 REACH = 1.5  # a way of this length is the end: the share there is below a hundredth
 ACROSS = 0.34  # length of a way over the whole short side that meets nothing
 FOREIGN = 3.0, (1.0, 1.9)  # the same through foreign features; squared distance where that begins and is complete
-OTHER_COLOR = 17.0, (0.45, 0.9)  # the same through cells of other colors; Hellinger distance of their probabilities
-COLOR_EDGE = 3.0, (0.06, 0.4)  # length of one step over a border of colors; that distance across it
+OTHER_COLOR = 17.0, (0.55, 1.05)  # the same through cells of other colors; Hellinger distance of their probabilities
+COLOR_EDGE = 3.0, (0.08, 0.5)  # length of one step over a border of colors; that distance across it
 LIGHT_EDGE = 1.2, (0.4, 1.4)  # of one step over an edge of lightness; its height, in times of what is usual there
-SOFT = 1.5  # temperature of the probabilities that are compared: how sure the network is ends no thing
 TEXTURE = 8.0  # L* units: height of an edge where there is no texture at all
 TIE = 0.1  # two hints whose ways differ by as much have shares of e : 1
 CELL = 4  # pixels of the working size; finer cells are taken together
@@ -99,9 +98,8 @@ def _shares(ways: Array, grid: tuple[int, int]) -> Array:
 
 
 def _roots(probs: Array) -> Array:
-    """(h, w, Q) of length 1, whose distances are Hellinger's, of probabilities at temperature SOFT."""
-    roots = np.power(probs, np.float32(0.5 / SOFT))
-    return roots / np.maximum(np.linalg.norm(roots, axis=2, keepdims=True), 1e-12)
+    """(h, w, Q) of length 1, whose distances are Hellinger's."""
+    return np.sqrt(probs)
 
 
 def _hellinger(roots: Array, others: Array) -> Array:

@@ -79,8 +79,10 @@ def test_copies_to_watch_are_4_2_0_which_plays_everywhere_and_masters_keep_the_c
     tmp_path, name, codec, pix_fmt, out
 ):
     source = make_video(tmp_path / "a.mkv", **FEW, codec="ffv1", pix_fmt=pix_fmt, range=1)
-    recolor(source, tmp_path / name, EncodeOptions(codec=codec))
+    _, writer = recolor(source, tmp_path / name, EncodeOptions(codec=codec))
     assert decode(tmp_path / name)[0].format.name == out
+    said = [f"chroma is stored as {out}; the source had {pix_fmt} (--pix-fmt chooses)"]
+    assert [note for note in writer.notes if "chroma" in note] == (said if out != pix_fmt else [])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def changes(
     notes = []
     source_chroma = chroma_shifts(reader.pix_fmt)
     if source_chroma is not None and source_chroma != (chroma.log2_x, chroma.log2_y):
-        notes.append(f"chroma is stored as {pix_fmt}; the source had {reader.pix_fmt}")
+        notes.append(f"chroma is stored as {pix_fmt}; the source had {reader.pix_fmt} (--pix-fmt chooses)")
     if reader.rgb:
         notes.append("RGB became limited-range Y'CbCr by BT.709")
     if reader.hdr and not says_hdr(encoder):

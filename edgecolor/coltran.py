@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecolor.backends.coltran_backend import ColTranBackend, ab_of_painted, coltran_facts
 from edgecolor.errors import ConfigError, MediaError, MediaNotFoundError, ModelError
-from edgecolor.images import Still, check_image_output, is_image, read_image, write_image
+from edgecolor.images import Still, check_image_output, check_transparency, is_image, read_image, write_image
 from edgecolor.pipeline import image_to_lightness
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
 
@@ -132,6 +132,8 @@ def colorize_folder(
                 for name in names_of(path, 1 if sheet and kind == "final" else config.samples, kind):
                     check_image_output(folder / name, path, overwrite)
         stills = [read_image(path) for path in batch]
+        for path, still in zip(batch, stills, strict=True):
+            check_transparency(path, still)  # results have the suffix of their source
         results = colorize_samples([still.rgb for still in stills], backend, config)
         for path, still, samples in zip(batch, stills, results, strict=True):
             written += _write(path, still, samples, folders, sheet)

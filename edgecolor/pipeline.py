@@ -109,7 +109,7 @@ class Colorizer:
             elif reference.since and reference.since > self._passed + TIME_ROUNDING:
                 lines.append(f"the reference from {reference.since:g} s on was not used: the video was over before")
         late = self._due.left if self._due else []
-        return lines + [f"hint {hint} was not used: the video was over before" for hint in late]
+        return lines + [f"hint {hint} was not used, the video was over before: give an earlier time" for hint in late]
 
     def begin(self, luma_format: LumaFormat, chroma_format: ChromaFormat, origin: float = 0.0) -> None:
         """Get ready for the frames of one video, and forget the one before.

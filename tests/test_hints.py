@@ -391,14 +391,17 @@ def test_a_hint_is_due_with_the_frame_on_the_screen_at_its_time():
     assert [str(hint) for hint in due.left] == ["3,0,#2050c0@0.5"]
 
 
-def test_a_video_that_ends_before_a_hint_unlike_what_it_said_is_kept_and_the_hint_named(net, tmp_path):
+@pytest.mark.parametrize("look_ahead", [0, 0.5])
+def test_a_video_that_ends_before_a_hint_unlike_what_it_said_is_kept_and_the_hint_named(net, tmp_path, look_ahead):
     clip = make_video(tmp_path / "in.mkv", width=96, height=64)
     declared = clip.read_bytes()
     (tmp_path / "cut.mkv").write_bytes(declared[: len(declared) * 2 // 3])
-    colorizer = Colorizer(net, ColorConfig(working_size=64), hints=[Hint(4, 4, BLUE, 0.45)])
+    config = ColorConfig(working_size=64, look_ahead=look_ahead)
+    colorizer = Colorizer(net, config, hints=[Hint(4, 4, BLUE, 0.45)])
     report = colorize_video(tmp_path / "cut.mkv", tmp_path / "out.mkv", colorizer=colorizer)
     assert 0 < report.frames < len(decode(clip))
-    assert "hint 4,4,#2050c0@0.45 was not used: the video was over before" in report.warnings
+    said = "hint 4,4,#2050c0@0.45 was not used, the video was over before: give an earlier time"
+    assert said in report.warnings
     assert len(decode(tmp_path / "out.mkv")) == report.frames
 
 

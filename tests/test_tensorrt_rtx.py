@@ -1,4 +1,4 @@
-"""TensorRT-RTX's real parser and builder, which need no GPU, on every model that is shipped; see docs/tensorrt.md."""
+"""TensorRT-RTX's real parser and builder, which need no GPU, on every token model and family; see docs/tensorrt.md."""
 
 import importlib.util
 import json

@@ -31,7 +31,7 @@ def test_the_weights_lie_between_and_everything_else_is_the_second_ones(tmp_path
 
 def test_another_model_a_missing_file_and_a_share_beyond_are_refused(tmp_path, monkeypatch, capsys):
     first, second = checkpoint(tmp_path / "a.pt", 1.0, 5), checkpoint(tmp_path / "b.pt", 3.0, 9, width=4)
-    with pytest.raises(ModelError, match="are of two models: the first has weight of"):
+    with pytest.raises(ModelError, match=r"are of two models \(the first has weight of"):
         average(first, second, 0.5)
     with pytest.raises(ConfigError, match=r"in \[0, 1\], got 1.5"):
         average(first, first, 1.5)
@@ -43,8 +43,12 @@ def test_another_model_a_missing_file_and_a_share_beyond_are_refused(tmp_path, m
     assert not (tmp_path / "out.pt").exists()
 
 
-def test_the_command_writes_the_mean(tmp_path, monkeypatch):
+def test_the_command_writes_the_mean_and_replaces_nothing(tmp_path, monkeypatch, capsys):
     first, second = checkpoint(tmp_path / "a.pt", 1.0, 5), checkpoint(tmp_path / "b.pt", 3.0, 9)
-    monkeypatch.setattr(sys, "argv", ["average", str(first), str(second), str(tmp_path / "new" / "out.pt")])
+    arguments = ["average", str(first), str(second), str(tmp_path / "new" / "out.pt")]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--share", "0.25"])
     averaging.main()
-    assert torch.equal(load_checkpoint(tmp_path / "new" / "out.pt")["ema"]["weight"], torch.full((2, 3), 2.0))
+    assert torch.equal(load_checkpoint(tmp_path / "new" / "out.pt")["ema"]["weight"], torch.full((2, 3), 1.5))
+    with pytest.raises(SystemExit):  # what is there stays
+        averaging.main()
+    assert "exists: choose another name" in capsys.readouterr().err

@@ -135,6 +135,13 @@ def test_without_dropout_a_transformer_says_the_same_twice():
         assert torch.equal(first, second) != dropout
 
 
+def test_a_kernel_loss_on_crops_one_by_one_is_refused_before_anything_is_read(config, tmp_path):
+    kernel = LossConfig("kernel", weights="classifier.safetensors")
+    phases = tuple(dataclasses.replace(phase, batch=1) for phase in config.phases)
+    with pytest.raises(ConfigError, match="a batch of 1 leaves each process and part 1 crop: raise phases.batch"):
+        Trainer(dataclasses.replace(config, losses=(kernel,), phases=phases), tmp_path)
+
+
 def test_the_default_models_encoder_starts_from_imagenet_and_its_frozen_blocks_stay(config, tmp_path, shared):
     imagenet = str(shared / "weights" / "mobilenet_v2_imagenet.safetensors")
     config = dataclasses.replace(config, model="edge", init_encoder=imagenet, frozen_blocks=2)

@@ -12,12 +12,13 @@ from edgecolor.color.lab import lab_to_srgb  # noqa: E402
 from edgecolor.color.tokens import annealed_mean, palette, rebalancing_weights, softmax  # noqa: E402
 from edgecolor.errors import ConfigError, MissingDependencyError, ModelError  # noqa: E402
 from edgecolor.models import MODELS  # noqa: E402
+from edgecolor.train import losses as losses_module  # noqa: E402
 from edgecolor.train.checkpoint import save_checkpoint  # noqa: E402
 from edgecolor.train.classifier import load_classifier  # noqa: E402
 from edgecolor.train.config import LossConfig  # noqa: E402
 from edgecolor.train.dataset import Batch  # noqa: E402
 from edgecolor.train.distances import kernel_distance  # noqa: E402
-from edgecolor.train.losses import Judged, build_losses  # noqa: E402
+from edgecolor.train.losses import build_losses  # noqa: E402
 from edgecolor.train.perceptual import LPIPS_BACKBONES, Judge, build_lpips, map_distance, set_distance  # noqa: E402
 from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb  # noqa: E402
 
@@ -254,11 +255,30 @@ def test_the_kernel_distance_of_a_batch_is_that_of_the_metrics_and_falls_with_co
         assert float(distance(further.clamp(0, 1), rgb)) < float(near)
 
 
-def test_the_kernel_distance_of_one_crop_alone_is_refused():
-    term = Judged(LossConfig("kernel", weights="classifier.safetensors"), judge=None)
-    one = Batch(torch.zeros(1, 1, 32, 32), torch.zeros(1, 8, 8, 2))
-    with pytest.raises(ConfigError, match="at least 2 crops"):
-        term(Prediction(torch.zeros(1, 2, 8, 8), None), one, None)
+def test_what_judges_one_by_one_and_as_a_set_look_once_at_the_same_pictures(monkeypatch):
+    looks = []
+
+    class Counting(torch.nn.Module):
+        def __init__(self, classifier, side):
+            super().__init__()
+
+        def forward(self, ours, truth):
+            looks.append(float(ours.mean()))
+            return tuple(([picture], picture.flatten(1)) for picture in (ours, truth))
+
+    monkeypatch.setattr(losses_module, "Judge", Counting)
+    batch = Batch(torch.full((2, 1, 32, 32), 50.0), torch.rand(2, 8, 8, 2) * 40)
+    for temperature, count in ((0.2, 1), (0.5, 2)):
+        configs = (LossConfig("mobilenet", weights="x", temperature=0.2),
+                   LossConfig("kernel", weights="x", temperature=temperature))  # fmt: skip
+        losses = build_losses(configs, TINY["tiny"](), None)
+        for _ in range(2):  # a second prediction is looked at anew
+            losses(Prediction(torch.randn(2, 8, 8, 313), torch.from_numpy(palette("ab313").centers.copy())), batch)
+        assert len(looks) == 2 * count
+        looks.clear()
+
+
+def test_a_side_that_a_classifier_cannot_see_is_refused():
     with pytest.raises(ConfigError, match="from 32 to 1024"):
         LossConfig("kernel", weights="classifier.safetensors", side=16)
 

@@ -268,13 +268,16 @@ def _before_picture(packet: bytes, sei: bytes) -> bytes:
     return packet
 
 
-@pytest.mark.parametrize(("first", "order"), [("tff", "tt"), ("bff", "bb")])
-def test_interlaced_material_is_encoded_as_interlaced_in_its_field_order(tmp_path, first, order):
+@pytest.mark.parametrize(
+    ("first", "order", "pix_fmt"), [("tff", "tt", "yuv420p"), ("bff", "bb", "yuv420p"), ("tff", "tt", "yuv422p")]
+)
+def test_interlaced_material_is_encoded_as_interlaced_in_its_field_order(tmp_path, first, order, pix_fmt):
     options = {"preset": "ultrafast", "flags": "+ildct+ilme", "x264-params": f"{first}=1", "field_order": order}
-    source = make_video(tmp_path / "a.mp4", pts=[512 * i for i in range(6)], options=options)
+    source = make_video(tmp_path / "a.mp4", pts=[512 * i for i in range(6)], options=options, pix_fmt=pix_fmt)
     assert decode(source)[0].interlaced_frame
     recolor(source, tmp_path / "b.mp4")
     assert all(frame.interlaced_frame for frame in decode(tmp_path / "b.mp4"))
+    assert decode(tmp_path / "b.mp4")[0].format.name == pix_fmt  # the height of the fields' chroma is not halved
     for path in (source, tmp_path / "b.mp4"):
         with VideoReader(path) as reader:
             assert reader.field_order == order

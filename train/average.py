@@ -23,7 +23,7 @@ def average(first: Path, second: Path, share: float) -> dict:
         raise ConfigError(f"share must lie in [0, 1], got {share:g}")
     before, after = load_checkpoint(first), load_checkpoint(second)
     if wrong := differences(after["ema"], before["ema"]):
-        raise ModelError(f"{first} and {second} are of two models: the first has {first_of(wrong)}")
+        raise ModelError(f"{first} and {second} are of two models (the first has {first_of(wrong)}): give two of one")
     between = {
         name: before["ema"][name].lerp(value, share) if value.is_floating_point() else value
         for name, value in after["ema"].items()
@@ -39,6 +39,8 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--share", type=float, default=0.5, help="of the second one, in [0, 1]")
     options = parser.parse_args()
+    if options.out.exists():
+        parser.error(f"{options.out} exists: choose another name")
     try:
         save_checkpoint(options.out, average(options.first, options.second, options.share))
     except EdgeColorError as error:

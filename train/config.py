@@ -117,7 +117,7 @@ class LossConfig:
     weights: str = ""
     side: int = 0  # mobilenet, kernel: pixels that a crop is enlarged to before the classifier looks; 0: as it is
     teacher: str = ""  # distill: a checkpoint
-    temperature: float = 1.0  # distill: of both distributions; others: of the annealed mean
+    temperature: float = 1.0  # distill: of both distributions; l1, l2, lpips, mobilenet, kernel: the mean's
 
     def __post_init__(self):
         check_choice("kind", self.kind, LOSS_KINDS)

@@ -96,8 +96,6 @@ class Judged(nn.Module):
         self.temperature, self.as_set, self.judge = config.temperature, config.kind == "kernel", judge
 
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
-        if self.as_set and len(batch) < 2:
-            raise ConfigError("kernel compares sets: each process and part needs a batch of at least 2 crops, not 1")
         key = self.judge, self.temperature
         if key not in predicted.judged:  # both distances want the same look, which takes longer than the model itself
             predicted.judged[key] = self.judge(*pictures_of(predicted, batch, self.temperature))

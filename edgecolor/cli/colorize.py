@@ -45,7 +45,7 @@ def colorize(
     crf: float | None = typer.Option(None, help="Quality of the encoder; lower is better."),
     preset: str | None = typer.Option(None, help="Speed of the encoder, such as veryfast."),
     pix_fmt: str | None = typer.Option(
-        None, help="Pixel format to encode, such as yuv444p; default: 4:2:0, in ffv1 and ProRes the source's layout."
+        None, help="Pixel format to encode, such as yuv444p; default: 4:2:0; ffv1, ProRes: the source's layout."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT if it exists."),
     compare: bool = typer.Option(False, "--compare", help="Write original and result side by side."),

@@ -37,7 +37,7 @@ class Encoder:
     says_aspect: bool = False
     says_siting: bool = False
     interlaces: bool = False
-    keeps_chroma: bool = False  # a master's codec: the source's chroma layout. The others' 4:2:0 plays everywhere
+    keeps_chroma: bool = False  # a master's codec: takes the source's chroma layout. Others take 4:2:0, which more play
     threads_option: str = ""  # for those that do not take FFmpeg's own setting: option=key
     ranges: tuple[bool, ...] = (False, True)  # values of full_range that it can hold
     quality_option: str = "crf"  # what FFmpeg calls crf
@@ -151,14 +151,13 @@ def choose_pix_fmt(
 ) -> str:  # fmt: skip
     """The pixel format in which luma of this depth reaches the encoder unchanged.
 
-    chroma  (log2_x, log2_y) of the source's chroma planes, kept in a master; None takes 4:2:0
+    chroma  (log2_x, log2_y) of the chroma planes to keep, if the encoder can; None takes 4:2:0
     raises  UnsupportedMediaError if there is none: bit depth, or an odd size
     """
     if options.pix_fmt is not None:
         _check_requested(options.pix_fmt, encoder, bit_depth, size)
         return options.pix_fmt
-    kept = chroma if encoder.keeps_chroma else None
-    order = {(0, 0): ("444", "422", "420"), (1, 0): ("422", "444", "420")}.get(kept, ("420", "422", "444"))
+    order = {(0, 0): ("444", "422", "420"), (1, 0): ("422", "444", "420")}.get(chroma or (1, 1), ("420", "422", "444"))
     tail = "p" if bit_depth == 8 else f"p{bit_depth}le"
     held = _pix_fmts(encoder)
     deep = [f"yuv{name}{tail}" for name in order if f"yuv{name}{tail}" in held]

@@ -55,9 +55,9 @@ class VideoWriter:
         self._size = size or (luma.width, luma.height)
         self.container = container_of(self.path)
         self.encoder = choose_encoder(self.container, options, luma.bit_depth)
-        self.pix_fmt = choose_pix_fmt(
-            self.encoder, self.container, options, luma.bit_depth, chroma_shifts(reader.pix_fmt), self._size
-        )
+        # Chroma at half height would mix the two fields of an interlaced picture more than the source does.
+        kept = chroma_shifts(reader.pix_fmt) if self.encoder.keeps_chroma or reader.interlaced else None
+        self.pix_fmt = choose_pix_fmt(self.encoder, self.container, options, luma.bit_depth, kept, self._size)
         check_carried(reader, self.container, self.encoder)
         streams, self.notes = choose_streams(reader, self.container, options.drop_unsupported)
         self.tags, siting = tags_and_siting(reader, self.encoder)

@@ -90,6 +90,7 @@ def write_old_film(path: Path, frames: int = 48, size: tuple[int, int] = (640, 3
 def clip_rows(path: Path, colorizers: dict[str, Colorizer], frames: int, strip: list[list[np.ndarray]]) -> dict:
     """The figures of one clip by way of smoothing; its frames from the middle on are added to the strip."""
     rows: dict[str, dict[str, float]] = {}
+    frames = sum(1 for _ in frames_of(path, frames))  # a clip may be shorter
     with tempfile.TemporaryDirectory() as folder:
         for way, colorizer in colorizers.items():
             figures, shown = ClipFigures(), []

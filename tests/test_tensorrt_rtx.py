@@ -82,7 +82,10 @@ def test_every_token_model_is_parsed_and_built_by_the_native_path(path, precisio
     assert found["tensors"]["ab"] == [[-1, 2, -1, -1], "DataType.FLOAT"]
 
 
-FULL_SIZE = ("eccv16", "colorful", "ct2-small", "ct2-base", "ct2-large", "ct2-tiny-full")  # the others are shipped
+FULL_SIZE = (  # the others are shipped
+    "eccv16", "colorful", "ct2-small", "ct2-base", "ct2-large",
+    "ct2-tiny-full", "ct2-small-full", "ct2-base-full", "ct2-large-full",
+)  # fmt: skip
 ZOO = ("ct2-tiny", "ct2-tiny-full", "eccv16", "colorful", "basic-lab", "siggraph17")
 
 

@@ -19,7 +19,13 @@ from edgecolor.train.config import LossConfig  # noqa: E402
 from edgecolor.train.dataset import Batch  # noqa: E402
 from edgecolor.train.distances import kernel_distance  # noqa: E402
 from edgecolor.train.losses import build_losses  # noqa: E402
-from edgecolor.train.perceptual import LPIPS_BACKBONES, Judge, build_lpips, map_distance, set_distance  # noqa: E402
+from edgecolor.train.perceptual import (  # noqa: E402
+    LPIPS_BACKBONES,
+    FeatureExtractor,
+    batch_kernel_distance,
+    build_lpips,
+    feature_distance,
+)
 from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb  # noqa: E402
 
 PRIOR = torch.from_numpy(np.random.default_rng(0).dirichlet(np.full(313, 0.3)) + 1e-9)
@@ -215,11 +221,11 @@ def test_a_model_of_an_unknown_kind_is_refused():
 
 
 def test_the_mobilenet_distance_is_zero_for_equal_pictures_and_grows_with_change(shared, photograph):
-    judge = Judge(shared / "weights" / "mobilenet_v2_imagenet.safetensors")
+    extract = FeatureExtractor(shared / "weights" / "mobilenet_v2_imagenet.safetensors")
 
     def distance(a, b):
-        (ours, _), (theirs, _) = judge(a, b)
-        return map_distance(ours, theirs)
+        (ours, _), (theirs, _) = extract(a, b)
+        return feature_distance(ours, theirs)
 
     rgb = torch.from_numpy(photograph[:96, :96].copy()).permute(2, 0, 1)[None].float() / 255
     gray = rgb.mean(dim=1, keepdim=True).expand_as(rgb)
@@ -233,15 +239,15 @@ def test_the_mobilenet_distance_is_zero_for_equal_pictures_and_grows_with_change
 
 def test_the_kernel_distance_of_a_batch_is_that_of_the_metrics_and_falls_with_color(shared, photograph):
     weights = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
-    judge = Judge(weights, 96)
+    extract = FeatureExtractor(weights, 96)
     crops = [photograph[y : y + 64, x : x + 64] for y in (0, 40, 80) for x in (0, 50, 100, 150)]
     rgb = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
     gray = rgb.mean(dim=1, keepdim=True).expand_as(rgb)
     classifier = load_classifier(weights)
 
     def distance(a, b):
-        (_, ours), (_, theirs) = judge(a, b)
-        return set_distance(ours, theirs)
+        (_, ours), (_, theirs) = extract(a, b)
+        return batch_kernel_distance(ours, theirs)
 
     larger = [F.interpolate(x, size=(96, 96), mode="bicubic").clamp(0, 1) for x in (gray, rgb)]
     ours, theirs = (classifier(x * 2 - 1)[1].numpy() for x in larger)
@@ -266,7 +272,7 @@ def test_what_judges_one_by_one_and_as_a_set_look_once_at_the_same_pictures(monk
             looks.append(float(ours.mean()))
             return tuple(([picture], picture.flatten(1)) for picture in (ours, truth))
 
-    monkeypatch.setattr(losses_module, "Judge", Counting)
+    monkeypatch.setattr(losses_module, "FeatureExtractor", Counting)
     batch = Batch(torch.full((2, 1, 32, 32), 50.0), torch.rand(2, 8, 8, 2) * 40)
     for temperature, count in ((0.2, 1), (0.5, 2)):
         configs = (LossConfig("mobilenet", weights="x", temperature=0.2),

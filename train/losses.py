@@ -15,7 +15,14 @@ from edgecolor.train.code_loss import Bits, check_code_losses
 from edgecolor.train.colorize import model_of_checkpoint
 from edgecolor.train.config import LossConfig
 from edgecolor.train.dataset import Batch
-from edgecolor.train.perceptual import LPIPS_BACKBONES, Judge, build_lpips, cached_weights, map_distance, set_distance
+from edgecolor.train.perceptual import (
+    LPIPS_BACKBONES,
+    FeatureExtractor,
+    batch_kernel_distance,
+    build_lpips,
+    cached_weights,
+    feature_distance,
+)
 from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb
 from edgecolor.train.token_loss import TokenLoss
 
@@ -88,19 +95,19 @@ class Perceptual(nn.Module):
         return self.distance(ours * 2 - 1, truth * 2 - 1).mean()
 
 
-class Judged(nn.Module):
+class FeatureLoss(nn.Module):
     """A distance in the shared MobileNetV2: of each crop from the true one, or of the batch's crops as a set."""
 
-    def __init__(self, config: LossConfig, judge: Judge):
+    def __init__(self, config: LossConfig, extractor: FeatureExtractor):
         super().__init__()
-        self.temperature, self.as_set, self.judge = config.temperature, config.kind == "kernel", judge
+        self.temperature, self.as_set, self.extractor = config.temperature, config.kind == "kernel", extractor
 
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
-        key = self.judge, self.temperature
-        if key not in predicted.judged:  # both distances want the same look, which takes longer than the model itself
-            predicted.judged[key] = self.judge(*pictures_of(predicted, batch, self.temperature))
-        ours, theirs = predicted.judged[key]
-        return set_distance(ours[1], theirs[1]) if self.as_set else map_distance(ours[0], theirs[0])
+        key = self.extractor, self.temperature
+        if key not in predicted.features:  # for both distances: it takes longer than the model itself
+            predicted.features[key] = self.extractor(*pictures_of(predicted, batch, self.temperature))
+        ours, theirs = predicted.features[key]
+        return batch_kernel_distance(ours[1], theirs[1]) if self.as_set else feature_distance(ours[0], theirs[0])
 
 
 class Temporal(nn.Module):
@@ -170,7 +177,7 @@ class Losses(nn.Module):
 def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tensor | None) -> Losses:
     """raises  ConfigError where a term does not go with the model; what is missing is named by the term's own error"""
     terms: list[tuple[str, float, nn.Module]] = []
-    judges: dict[tuple[str, int], Judge] = {}
+    extractors: dict[tuple[str, int], FeatureExtractor] = {}
     kind = kind_of(model)
     check_code_losses([config.kind for config in configs], model)
     for i, config in enumerate(configs):
@@ -189,9 +196,9 @@ def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tenso
         elif config.kind == "lpips":
             term = Perceptual(config)
         elif config.kind in ("mobilenet", "kernel"):
-            if (config.weights, config.side) not in judges:
-                judges[config.weights, config.side] = Judge(config.weights, config.side)
-            term = Judged(config, judges[config.weights, config.side])
+            if (config.weights, config.side) not in extractors:
+                extractors[config.weights, config.side] = FeatureExtractor(config.weights, config.side)
+            term = FeatureLoss(config, extractors[config.weights, config.side])
         else:
             term = Temporal() if config.kind == "temporal" else Distill(config)
         name = f"{config.kind}_{config.space}" if config.kind in ("l1", "l2") else config.kind

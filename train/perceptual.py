@@ -22,7 +22,7 @@ LPIPS_BACKBONES = {
 }
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 Features = Callable[[np.ndarray], np.ndarray]  # (N, H, W, 3) uint8 to (N, C) float32
-Seen = tuple[list[Tensor], Tensor]  # a classifier's feature maps, and its pooled features
+Extracted = tuple[list[Tensor], Tensor]  # a classifier's feature maps, and its pooled features
 
 
 def cached_weights(name: str) -> Path:
@@ -96,7 +96,7 @@ def open_inception(left_out: list[str]) -> Features | None:
     return features
 
 
-class Judge(nn.Module):
+class FeatureExtractor(nn.Module):
     """What an ImageNet classifier sees in colored crops and in the true ones.
 
     classifier  file of its weights
@@ -110,21 +110,21 @@ class Judge(nn.Module):
         self.classifier = load_classifier(classifier).to(memory_format=torch.channels_last)  # half the time on a CPU
         self.side = side
 
-    def look(self, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
+    def extract(self, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
         if self.side:
             rgb = F.interpolate(rgb, size=(self.side, self.side), mode="bicubic", align_corners=False).clamp(0, 1)
         return self.classifier.features(rgb.contiguous(memory_format=torch.channels_last) * 2 - 1)
 
-    def forward(self, rgb: Tensor, reference: Tensor) -> tuple[Seen, Seen]:
+    def forward(self, rgb: Tensor, reference: Tensor) -> tuple[Extracted, Extracted]:
         """rgb, reference (N, 3, H, W) in [0, 1], sides at least 32 -> of each its maps at strides 4, 8, 16 and 32 and
         its pooled features (N, 1280); gradients go through rgb alone."""
-        ours = self.look(rgb)
+        ours = self.extract(rgb)
         with torch.no_grad():
-            theirs = self.look(reference)
+            theirs = self.extract(reference)
         return ours, theirs
 
 
-def map_distance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+def feature_distance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
     """How different two sets of pictures look, picture by picture: 0 for equal ones.
 
     As LPIPS without trained weights: the feature vectors of every cell are scaled to length 1, and their squared
@@ -136,7 +136,7 @@ def map_distance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
     return total
 
 
-def set_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+def batch_kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     """The kernel distance (train/distances.py) of pooled features (N, C), N >= 2, row i of both the same picture.
 
     A picture may be wrong in its own way here; what counts is that the set is as varied and as vivid as the real one.

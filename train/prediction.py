@@ -36,7 +36,7 @@ class Prediction:
         self.branch = None if branch is None else branch.float().permute(0, 2, 3, 1)
         output = output[0] if isinstance(output, tuple) else output
         self.centers = centers
-        self.judged: dict = {}  # what classifiers saw in it, kept while it lives
+        self.features: dict = {}  # of its pictures, by feature extractor and temperature, kept while it lives
         self.logits = output.float() if centers is not None else None
         self._ab = None if centers is not None else output.float().permute(0, 2, 3, 1)
 

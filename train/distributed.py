@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 
 from edgecolor.errors import ConfigError
+from edgecolor.train.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Processes:
         votes = torch.tensor([float(flag)], device=device)
         dist.all_reduce(votes)
         return bool(votes.item())
+
+    def check_batches(self, config: TrainConfig) -> None:
+        """raises ConfigError for a batch that cannot be shared, or whose parts are too small for a loss"""
+        parts = self.world * config.optim.accumulate
+        for phase in config.phases:
+            if phase.batch % parts:
+                share = f"{self.world} processes x {config.optim.accumulate} parts"
+                raise ConfigError(f"phases: a batch of {phase.batch} cannot be shared by {share}")
+            if phase.batch < 2 * parts and any(loss.kind == "kernel" for loss in config.losses):
+                raise ConfigError(
+                    f"losses: kernel compares sets, and a batch of {phase.batch} leaves each process and part 1 crop: "
+                    "raise phases.batch, or lower optim.accumulate"
+                )
 
     def part_of(self, count: int) -> slice:
         """This process's share of `count` crops."""

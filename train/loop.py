@@ -68,16 +68,7 @@ class Trainer:
     ):
         self.config, self.folder, self.device, self.quiet = config, folder, torch.device(device), quiet
         self.processes = join_processes(self.device)
-        for phase in config.phases:
-            if phase.batch % (self.processes.world * config.optim.accumulate):
-                share = f"{self.processes.world} processes x {config.optim.accumulate} parts"
-                raise ConfigError(f"phases: a batch of {phase.batch} cannot be shared by {share}")
-            part = phase.batch // (self.processes.world * config.optim.accumulate)
-            if part < 2 and any(loss.kind == "kernel" for loss in config.losses):
-                raise ConfigError(
-                    f"losses: kernel compares sets, and a batch of {phase.batch} leaves each process and part {part} "
-                    "crop: raise phases.batch, or lower optim.accumulate"
-                )
+        self.processes.check_batches(config)
         torch.manual_seed(config.seed)
         self.model = prepare_model(config)
         state = self._read_checkpoint() if resume and self.checkpoint.exists() else {}

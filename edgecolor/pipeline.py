@@ -11,9 +11,10 @@ from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
 from edgecolor.hint_field import HintField
 from edgecolor.hints import TIME_ROUNDING, DueHints, Hint, HintedInput, check_places
+from edgecolor.look_ahead import LookAhead
 from edgecolor.recollection import Recollection
 from edgecolor.references import LEAST_SATURATION, Reference, learn_references
-from edgecolor.smoothing import LookAhead, Seen, Smoother
+from edgecolor.smoothing import Seen, Smoother
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
 from edgecolor.stages.frame_to_lightness import FrameToLightness, image_to_lightness, resize_lightness, working_size
@@ -91,7 +92,8 @@ class Colorizer:
         self._frames, self._passed, self._origin = 0, -math.inf, origin
         self._due = DueHints(hints, origin)
         recollection = Recollection(memories, shot_memory, field)
-        self._smoother = Smoother(self.net, self.config, self.temperature, grid, recollection, painter)
+        lifts = not (hints or self.references)
+        self._smoother = Smoother(self.net, self.config, self.temperature, grid, recollection, painter, lifts)
 
     @property
     def scene_cuts(self) -> int:

@@ -3,31 +3,30 @@ where the frames may wait for those.
 
 Past looks are blended by ColorTokenDecode as they come, as probabilities, with a weight that halves every half-life.
 That is the filter half of a Kalman filter of colors that drift; looking ahead is the other half, the smoother of Rauch,
-Tung and Striebel (AIAA Journal, 1965): from the last look of a window back to the first, each look's ab is blended with
-the one after it, by the same weight. This half is done in ab: as probabilities it looked and measured the same
-(docs/flicker.md), and took as long as half a network. A frame between two looks takes its colors from both, along the
-motion.
+Tung and Striebel (AIAA Journal, 1965): from the last look of a window back to the first, each look's probabilities are
+blended with those of the one after it, by the same weight. Without tokens both halves are done in ab. What is blended
+is then made as vivid as the looks were. A frame between two looks takes its colors from both, along the motion.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecolor.config import ColorConfig
 from edgecolor.hint_field import HintField
 from edgecolor.hints import Hint, HintedInput
+from edgecolor.look_state import SAMPLED, LookState, LookStates
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.recollection import Recollection, as_logits
+from edgecolor.stages.logits_to_ab import warp
+from edgecolor.vividness import lift, vividness
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
-
-MOST_WAITING = 96  # frames, however short they are: what waits is in memory
 
 
 def keep_of(elapsed: float, half_life: float) -> float:
@@ -43,6 +42,8 @@ class Look:
     picture: np.ndarray  # as motion is searched in
     ab: np.ndarray  # (2, h, w), by this look and the ones before it; once settled by those after it too
     weight: float  # of the look before it, where both show the same thing
+    state: LookState | None = None  # that ab was made from; None once no later look can change it
+    vividness: float = 0.0  # of what the network said in this look and those it is blended with
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
     is_settled: bool = False
@@ -68,6 +69,10 @@ def moved(ab: np.ndarray, motion: Motion) -> np.ndarray:
     return np.moveaxis(warp_by(np.moveaxis(ab, 0, 2), motion.cells), 2, 0)
 
 
+def _sampled(ab: np.ndarray) -> np.ndarray:
+    return ab[:, SAMPLED, SAMPLED]
+
+
 class Smoother:
     """Shows the frames of one video, in order, to the network and blends what it says of them.
 
@@ -75,6 +80,7 @@ class Smoother:
     grid         (h, w) of its tokens
     recollection has a say in what the network says, if given
     hints        carries the user's colors from look to look, if there are any; the same as the recollection's
+    lifts        makes blended looks as vivid as the network's answers; False where the user gave colors to be kept
     """
 
     def __init__(
@@ -85,9 +91,11 @@ class Smoother:
         grid: tuple[int, int],
         recollection: Recollection | None = None,
         hints: HintField | HintedInput | None = None,
+        lifts: bool = True,
     ):
         self.net, self.temperature, self.half_life = net, temperature, config.half_life
-        self.recollection, self.hints = recollection, hints
+        self.recollection, self.hints, self.lifts = recollection, hints, lifts
+        self._states = LookStates(net, temperature)
         self.flow = Flow(*grid)
         self._cuts = SceneCuts(config.scene_cut)
         self._pace = Pace(config.network_rate)
@@ -141,12 +149,28 @@ class Smoother:
         if self.hints is not None:
             self.hints.begin(begun)
         if weight:
-            cells, keep = back.cells[None], weight * back.shown[None]
+            cells, keep = back.cells[None], self._without_fresh(weight * back.shown[None])
         ab = self._asked(lightness[None, None], keep, cells, seconds, given)[0]
         look = Look(seconds, picture, ab, weight, is_given=given is not None)
+        if self.half_life:
+            look.state = self._states.of(ab)
+            if self.lifts:
+                look.vividness = self._vividness(look, before, keep, cells)
+                look.ab = self._lifted(ab, look.vividness)
         if weight:
             before.next, before.onward = look, onward
         return look
+
+    def _vividness(self, look: Look, before: Look | None, keep, cells) -> float:
+        """That of what the network said in this look, blended with that of the looks before."""
+        if not look.weight:
+            return vividness(_sampled(look.ab))
+        said = self._states.said(look.state, before.state, keep[0], cells[0])
+        share = float(keep.mean())
+        return before.vividness if said is None else (1 - share) * vividness(said) + share * before.vividness
+
+    def _lifted(self, ab: np.ndarray, wanted: float) -> np.ndarray:
+        return ab * np.float32(lift(_sampled(ab), wanted)) if self.lifts else ab
 
     def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
         """ab (1, 2, h, w) of one look, blended with the past."""
@@ -155,31 +179,38 @@ class Smoother:
             logits = as_logits(given)[None] if known is None else known.corrected(self.net, lightness, given)
             return self.net.decode(logits, 0.0, None, self.temperature)
         if not self.recollection:
-            return self.net.step(lightness, self._without_fresh(keep), cells, self.temperature)
+            return self.net.step(lightness, keep, cells, self.temperature)
         logits = self.recollection.logits(self.net, lightness, seconds)
-        ab = self.net.decode(logits, self._without_fresh(keep), cells, self.temperature)
+        ab = self.net.decode(logits, keep, cells, self.temperature)
         self.recollection.learn(self.net, seconds)
         return ab
 
-    def _without_fresh(self, keep):
+    def _without_fresh(self, keep: np.ndarray) -> np.ndarray:
         """keep, less of it where a hint begins: the past does not know it."""
-        return keep if self.hints is None or np.ndim(keep) == 0 else keep * (1 - self.hints.fresh)
+        return keep if self.hints is None else keep * (1 - self.hints.fresh)
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""
-        later = looks[-1].ab
-        looks[-1].is_settled = count == len(looks)
-        for i in range(len(looks) - 2, -1, -1):
+        first = max((i + 1 for i, look in enumerate(looks[:-1]) if look.is_settled), default=0)
+        last = looks[-1]
+        last.is_settled = count == len(looks)
+        if first == len(looks) - 1:
+            return
+        channels = np.flatnonzero(np.any([look.state.telling for look in looks[first:]], axis=0))
+        later, vivid = last.state.values.take(channels, axis=2), last.vividness
+        for i in reversed(range(first, len(looks) - 1)):
             look = looks[i]
-            if look.is_settled:
-                break
-            if not look.is_given:  # the user's colors stay, and those before see them as they are
-                share = look.next.weight * look.onward.shown
-                later = (1 - share) * look.ab + share * moved(later, look.onward)
+            own = look.state.values.take(channels, axis=2)  # in memory as the state is; indexing would turn it over
+            if look.is_given:  # the user's colors stay, and those before see them as they are
+                later, vivid = own, look.vividness
             else:
-                later = look.ab
+                share = look.next.weight * look.onward.shown
+                later = own + share[..., None] * (warp(later[None], look.onward.cells[None])[0] - own)
+                vivid = look.vividness + float(share.mean()) * (vivid - look.vividness)
             if i < count:
-                look.ab, look.is_settled = later, True
+                if not look.is_given:
+                    look.ab = self._lifted(self._states.ab(later, channels), vivid)
+                look.state, look.is_settled = None, True
 
     def between(self, seen: Seen) -> np.ndarray:
         """(2, h, w) of a frame, from the looks before and after it."""
@@ -191,58 +222,5 @@ class Smoother:
         # What only one of the two looks shows comes from that one; what neither shows, from both.
         left, right = (1 - share) * (seen.motion.shown + 0.01), share * (onward.shown + 0.01)
         right /= left + right
-        return moved(seen.look.ab, seen.motion) * (1 - right) + moved(after.ab, onward) * right
-
-
-class LookAhead:
-    """Holds frames back until the looks of the next `window` seconds have a say in their colors.
-
-    Frames of up to two windows wait, so that each time the way back from the last look settles half of them.
-    """
-
-    def __init__(self, smoother: Smoother, window: float):
-        self.smoother, self.window = smoother, window
-        self._waiting: deque[tuple[Any, Seen | None]] = deque()
-        self._frames = 0  # of what waits
-        self._looks: list[Look] = []  # of the scene, that are not behind all that waits
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so many frames wait that the next one should get a look, which sets free those before the last."""
-        return self._frames >= MOST_WAITING
-
-    def add(self, item: Any, seen: Seen | None) -> Iterator[tuple[Any, np.ndarray | None]]:
-        """Take the next item with its frame (None where it is none); give what is ready, in order, with its ab."""
-        if seen is not None and seen.motion is None:
-            if not seen.look.weight:
-                yield from self.rest()
-            self._looks.append(seen.look)
-            if seen.seconds - self._looks[0].seconds >= 2 * self.window or self.is_full:
-                yield from self._settled(seen.seconds - self.window)
-        self._waiting.append((item, seen))
-        self._frames += seen is not None
-
-    def _settled(self, until: float) -> Iterator[tuple[Any, np.ndarray | None]]:
-        """Everything before the last look up to that time; before the second one at least."""
-        count = max(sum(look.seconds <= until for look in self._looks), 2)
-        self.smoother.settle(self._looks, count)
-        self._looks = self._looks[count - 1 :]
-        while self._waiting and not _is_of(self._waiting[0][1], self._looks[0]):
-            yield self._next()
-
-    def rest(self) -> Iterator[tuple[Any, np.ndarray | None]]:
-        """Everything that waits: the scene is over."""
-        if self._looks:
-            self.smoother.settle(self._looks, len(self._looks))
-        self._looks = []
-        while self._waiting:
-            yield self._next()
-
-    def _next(self) -> tuple[Any, np.ndarray | None]:
-        item, seen = self._waiting.popleft()
-        self._frames -= seen is not None
-        return item, None if seen is None else self.smoother.between(seen)
-
-
-def _is_of(seen: Seen | None, look: Look) -> bool:
-    return seen is not None and seen.look is look
+        ab = moved(seen.look.ab, seen.motion) * (1 - right) + moved(after.ab, onward) * right
+        return self._lifted(ab, (1 - share) * seen.look.vividness + share * after.vividness)

@@ -19,14 +19,15 @@ LEVELS = {
         (
             ("frames", "config", "errors", "catalogue"),
             ("color",),
-            ("stages", "motion", "manifest", "times"),
+            ("stages", "motion", "manifest", "times", "vividness"),
             ("hints", "hint_spread"),
             ("models", "kernels", "plugins", "engines", "gpu"),
             ("memory",),
             ("references",),
             ("hint_field",),
-            ("recollection",),
+            ("recollection", "look_state"),
             ("smoothing",),
+            ("look_ahead",),
             ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid", "mood"),
             ("colorize", "coltran", "reference_files", "hint_files"),
             ("bench", "preview"),
@@ -37,7 +38,7 @@ LEVELS = {
     for name in names
 }
 # They name the type of a backend, for the type checker.
-NAMING_BACKENDS = ("pipeline", "smoothing", "recollection", "references", "hint_field", "hints")
+NAMING_BACKENDS = ("pipeline", "smoothing", "look_state", "recollection", "references", "hint_field", "hints")
 # The steps sideways that are meant: errors is the floor of everything.
 SAME_LEVEL = {("config", "errors"), ("frames", "errors")}
 

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from edgecolor.color.tokens import annealed_mean, softmax
+from edgecolor.color.tokens import annealed_mean, palette, softmax
 from edgecolor.config import ColorConfig
+from edgecolor.look_ahead import LookAhead
 from edgecolor.manifest import Manifest
-from edgecolor.smoothing import LookAhead, Smoother, keep_of
+from edgecolor.smoothing import Smoother, keep_of
 from edgecolor.stages.logits_to_ab import color_token_decode
 
-H, W, TOKENS = 16, 24, 5
-CENTERS = np.float32([[0, 0], [60, 10], [-40, 30], [10, -70], [30, 40]])
+H, W, TOKENS = 16, 24, 313
+CENTERS = palette("ab313").centers
+RED, BLUE = (int(np.linalg.norm(CENTERS - ab, axis=1).argmin()) for ab in ([60, 10], [10, -70]))
 TEMPERATURE = 0.5
 
 
@@ -34,6 +36,9 @@ class KnownNet:
         keep = np.broadcast_to(np.float32(keep), (1, H, W))
         ab, self.state = color_token_decode(logits, self.state, motion, keep, CENTERS, temperature)
         return ab
+
+    def probs(self):
+        return self.state.copy()
 
 
 def scene(seed: int = 0) -> np.ndarray:
@@ -66,15 +71,37 @@ def colors(given) -> list[np.ndarray]:
     return [ab for _, ab in given if ab is not None]
 
 
+def forth_and_back(values: np.ndarray, keep: float) -> np.ndarray:
+    """The recursions of filter and smoother over values (n, ...), written out; nothing moves."""
+    values = values.astype(np.float64)
+    for i in range(1, len(values)):
+        values[i] = (1 - keep) * values[i] + keep * values[i - 1]
+    for i in range(len(values) - 2, -1, -1):
+        values[i] = (1 - keep) * values[i] + keep * values[i + 1]
+    return values
+
+
+def color_of(probs: np.ndarray) -> np.ndarray:
+    return np.moveaxis(annealed_mean(probs.astype(np.float64), CENTERS, TEMPERATURE), -1, 1)
+
+
+def colorfulness(ab: np.ndarray) -> np.ndarray:
+    """(n,) of ab (n, 2, h, w), by its definition, over every fourth row and column."""
+    ab = ab[:, :, 1::4, 1::4].astype(np.float64)
+    spread = np.sqrt((ab**2).mean((2, 3)) - ab.mean((2, 3)) ** 2)
+    return np.sqrt((spread**2).sum(1)) + 0.37 * np.sqrt((ab.mean((2, 3)) ** 2).sum(1))
+
+
+def as_vivid(ab: np.ndarray, said: np.ndarray, keep: float) -> np.ndarray:
+    """ab (n, 2, h, w) lifted to the colorfulness of what was said, blended as it is."""
+    factor = forth_and_back(colorfulness(said), keep) / colorfulness(ab)
+    return ab * np.clip(factor, 1, 2)[:, None, None, None]
+
+
 def both_ways(logits: np.ndarray, keep: float) -> np.ndarray:
-    """ab (n, 2, h, w) of a scene in which nothing moves: the recursions of filter and smoother, written out."""
-    forth = softmax(logits.astype(np.float64))
-    for i in range(1, len(forth)):
-        forth[i] = (1 - keep) * forth[i] + keep * forth[i - 1]
-    back = np.moveaxis(annealed_mean(forth, CENTERS, TEMPERATURE), -1, 1)
-    for i in range(len(back) - 2, -1, -1):
-        back[i] = (1 - keep) * back[i] + keep * back[i + 1]
-    return back
+    """ab (n, 2, h, w) of a scene in which nothing moves."""
+    probs = softmax(logits.astype(np.float64))
+    return as_vivid(color_of(forth_and_back(probs, keep)), color_of(probs), keep)
 
 
 def test_keep_halves_after_one_half_life_whatever_the_frame_rate():
@@ -167,12 +194,8 @@ def test_a_model_without_tokens_is_smoothed_both_ways_in_ab():
     for i in range(9):
         given += ahead.add(i, smooth.see(scene(), i / 10))
     given += ahead.rest()
-    keep, forth = keep_of(0.1, 0.5), said.astype(np.float64)
-    for i in range(1, 9):
-        forth[i] = (1 - keep) * forth[i] + keep * forth[i - 1]
-    for i in range(7, -1, -1):
-        forth[i] = (1 - keep) * forth[i] + keep * forth[i + 1]
-    assert np.allclose(colors(given), forth, atol=1e-3)
+    keep = keep_of(0.1, 0.5)
+    assert np.allclose(colors(given), as_vivid(forth_and_back(said, keep), said, keep), atol=1e-3)
 
 
 def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():
@@ -180,15 +203,18 @@ def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():
     given, smooth = run([scene()] * 9, logits, window=5, fps=8, rate=2, half_life=1e-3)
     ab = colors(given)
     assert len(smooth.net.left) == 0  # looks at frames 0, 4 and 8
+    vivid = colorfulness(np.array(ab))
     for i in range(1, 4):
-        assert np.allclose(ab[i], ab[0] + (ab[4] - ab[0]) * i / 4, atol=1e-3)
+        between = ab[0] + (ab[4] - ab[0]) * i / 4
+        assert np.allclose(ab[i] / vivid[i], between / colorfulness(between[None]), atol=1e-3)
+        assert vivid[i] == pytest.approx(vivid[0] + (vivid[4] - vivid[0]) * i / 4, rel=1e-3)
 
 
 def test_what_only_the_next_look_shows_takes_its_color_from_there():
     before, after = scene(), scene()
     after[16:48, 24:72] = 95  # something white, from frame 1 on
     logits = np.zeros((2, H, W, TOKENS), np.float32)
-    logits[0, ..., 1], logits[1, ..., 3] = 20, 20
+    logits[0, ..., RED], logits[1, ..., BLUE] = 20, 20
     smooth = smoother(logits, rate=2, half_life=1.0, scene_cut=1.0)
     smooth._pace.unexplained = 1.0  # a fast thing would get a look of its own
     ahead = LookAhead(smooth, 5)
@@ -197,8 +223,8 @@ def test_what_only_the_next_look_shows_takes_its_color_from_there():
         given += ahead.add(i, smooth.see(frame, i / 8))
     _, second, *_ = colors([*given, *ahead.rest()])
     new, old = second[:, 6:10, 10:14].mean(axis=(1, 2)), second[:, :2].mean(axis=(1, 2))
-    assert np.linalg.norm(new - CENTERS[3]) < 8  # though the look before is nearer in time
-    assert np.linalg.norm(old - CENTERS[1]) < np.linalg.norm(old - CENTERS[3])
+    assert np.linalg.norm(new - CENTERS[BLUE]) < 8  # though the look before is nearer in time
+    assert np.linalg.norm(old - CENTERS[RED]) < np.linalg.norm(old - CENTERS[BLUE])
 
 
 def test_flicker_of_the_network_is_less_with_the_future_than_with_the_past_alone():

@@ -37,25 +37,31 @@ def check_decode(
         raise ConfigError(f"mode must be 0 (annealed mean) or 1 (most probable token), got {mode}")
 
 
+def bilinear(grid: Array, x: Array, y: Array) -> Array:
+    """A grid (h, w, C) sampled at columns x and rows y, (...) float32 each, clamped to the grid: (..., C)."""
+    h, w, channels = grid.shape
+    x, y = np.clip(x, 0, w - 1), np.clip(y, 0, h - 1)
+    left, top = x.astype(np.intp), y.astype(np.intp)
+    right, bottom = np.minimum(left + 1, w - 1), np.minimum(top + 1, h - 1)
+    fx, fy = x - left.astype(np.float32), y - top.astype(np.float32)
+    taps = np.stack([top * w + left, top * w + right, bottom * w + left, bottom * w + right], -1)
+    shares = np.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy], -1)
+    return (shares[..., None, :] @ grid.reshape(-1, channels)[taps])[..., 0, :]
+
+
 def warp(probs: Array, motion: Array) -> Array:
     """Sample a token grid bilinearly at (x + dx, y + dy), positions clamped to the grid.
 
-    probs    (N, h, w, Q)
+    probs    (N, h, w, Q) float32
     motion   (N, h, w, 2), (dx, dy) in cells
-    returns  (N, h, w, Q) of the type of probs
+    returns  (N, h, w, Q) float32
     """
     if not motion.any():
         return probs
-    batch, h, w, _ = probs.shape
-    x = np.clip(np.arange(w, dtype=np.float32) + motion[..., 0], 0, w - 1)
-    y = np.clip(np.arange(h, dtype=np.float32)[:, None] + motion[..., 1], 0, h - 1)
-    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
-    right, bottom = np.minimum(left + 1, w - 1), np.minimum(top + 1, h - 1)
-    n = np.arange(batch)[:, None, None]
-    fx, fy = (x - left)[..., None], (y - top)[..., None]
-    upper = probs[n, top, left] * (1 - fx) + probs[n, top, right] * fx
-    lower = probs[n, bottom, left] * (1 - fx) + probs[n, bottom, right] * fx
-    return upper * (1 - fy) + lower * fy
+    _, h, w, _ = probs.shape
+    x = np.arange(w, dtype=np.float32) + motion[..., 0]
+    y = np.arange(h, dtype=np.float32)[:, None] + motion[..., 1]
+    return np.stack([bilinear(*picture) for picture in zip(probs, x, y, strict=True)])
 
 
 def color_token_decode(

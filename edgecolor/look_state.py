@@ -1,0 +1,80 @@
+"""What a look at one frame leaves behind, in a form that can be blended: token probabilities, or ab without tokens.
+
+A state is (h, w, C) float32: C = Q probabilities that sum to 1, or C = 2 in ab units.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgecolor.color.tokens import annealed_mean, palette
+from edgecolor.stages.logits_to_ab import bilinear
+
+if TYPE_CHECKING:
+    from edgecolor.backends.base import Backend
+
+# Weight in the annealed mean of a token next to its cell's most probable one, below which it is of no account.
+LEAST_WEIGHT = 1e-5
+SAMPLED = slice(1, None, 4)  # of rows and columns: a sixteenth of the cells tells how colorful the picture is
+LEAST_SAID = 0.02  # share of a look in its state; of less, rounding leaves nothing to be read
+
+
+@dataclass
+class LookState:
+    """values (h, w, C); least: share of the most probable token that is of account, None without tokens."""
+
+    values: np.ndarray
+    least: float | None
+
+    @cached_property
+    def telling(self) -> np.ndarray:
+        """(C,) bool: the channels that matter for the color of any cell; a third of the tokens, mostly."""
+        if self.least is None:
+            return np.ones(self.values.shape[-1], bool)
+        return (self.values >= self.least * self.values.max(-1, keepdims=True)).any((0, 1))
+
+
+class LookStates:
+    """Reads a network's states.
+
+    net  a backend that was started
+    """
+
+    def __init__(self, net: "Backend", temperature: float):
+        self.net, self.temperature = net, temperature
+        self.centers = palette(net.manifest.palette).centers if net.manifest.kind == "tokens" else None
+
+    def of(self, ab: np.ndarray) -> LookState:
+        """The state after the step or decode that gave ab (2, h, w)."""
+        if self.centers is None:
+            return LookState(np.ascontiguousarray(np.moveaxis(ab, 0, 2)), None)
+        return LookState(self.net.probs()[0], LEAST_WEIGHT**self.temperature)
+
+    def ab(self, values: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        """(2, h, w) of values that have only the channels of these indices left."""
+        if self.centers is not None:
+            values = annealed_mean(values, self.centers[channels], self.temperature)
+        return np.ascontiguousarray(np.moveaxis(values, 2, 0), dtype=np.float32)
+
+    def said(self, state: LookState, before: LookState, keep: np.ndarray, cells: np.ndarray) -> np.ndarray | None:
+        """ab (2, n) that the network said of this frame by itself, at the sampled cells; None where it had no say.
+
+        state   (1 - keep) of what it said, and keep of `before`, the earlier state, brought here
+        keep    (h, w)
+        cells   (h, w, 2): motion to the earlier frame
+        """
+        h, w, channels = state.values.shape
+        rows, columns = np.mgrid[:h, :w].astype(np.float32)
+        x, y = columns + cells[..., 0], rows + cells[..., 1]
+        past = bilinear(before.values, x[SAMPLED, SAMPLED], y[SAMPLED, SAMPLED]).reshape(-1, channels)
+        keep = keep[SAMPLED, SAMPLED].reshape(-1, 1)
+        heard = keep[:, 0] <= 1 - LEAST_SAID
+        if not heard.any():
+            return None
+        now, past, keep = state.values[SAMPLED, SAMPLED].reshape(-1, channels)[heard], past[heard], keep[heard]
+        said = (now - keep * past) / (1 - keep)
+        if self.centers is not None:
+            said = annealed_mean(np.maximum(said, 0), self.centers, self.temperature)
+        return said.T

@@ -32,7 +32,11 @@ COLUMNS = {
     "bleeding ab": ("bleeding_ab", 1),
     "CPU-ms a frame": ("cpu_ms_per_frame", 1),
 }
-GHOSTING = {"ghosting ab": "ghosting_ab", "leak ab": "ghosting_leak_ab"}
+GHOSTING = {
+    "of a steady network ab": "ghosting_steady_ab",
+    "of this one ab": "ghosting_ab",
+    "leak ab": "ghosting_leak_ab",
+}
 
 
 class Unmoved:

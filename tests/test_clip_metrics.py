@@ -2,6 +2,8 @@
 implementation. pytest tests/test_clip_metrics.py
 """
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ torch = pytest.importorskip("torch", reason="evaluation needs torch")
 from scipy.spatial.distance import jensenshannon  # noqa: E402
 from skimage.color import lab2rgb  # noqa: E402
 
+from edgecolor.config import ColorConfig  # noqa: E402
 from edgecolor.errors import MediaError, MediaNotFoundError, ShapeError  # noqa: E402
+from edgecolor.manifest import Manifest  # noqa: E402
+from edgecolor.pipeline import Colorizer  # noqa: E402
 from edgecolor.train.bleeding import Bleeding  # noqa: E402
 from edgecolor.train.clip_metrics import ColorDistributionConsistency, WarpError  # noqa: E402
 from edgecolor.train.clips import frames_of, seconds_of  # noqa: E402
@@ -19,6 +24,7 @@ from edgecolor.train.colorize import LeftGray  # noqa: E402
 from edgecolor.train.evaluate_clips import color_clip, evaluate_clip, ghosting  # noqa: E402
 from edgecolor.train.metrics import rgb8_to_lab  # noqa: E402
 from edgecolor.train.moving_patterns import TRAIL, Ghosting, MovingPatterns  # noqa: E402
+from edgecolor.train.steady_colors import SteadyColors, mean_colors  # noqa: E402
 
 
 def colored(gray, ab):
@@ -220,7 +226,43 @@ def test_smoothing_in_place_ghosts_and_none_does_not():
     clip = MovingPatterns(5, width=224, height=128)
     figures = ghosting(BlendedInPlace(), clip)
     assert figures["ghosting_leak_ab"] > 1 and figures["ghosting_ab"] > 1
-    assert list(ghosting(LeftGray(), clip).values()) == pytest.approx([0, 0, 0], abs=1e-4)
+    gray = ghosting(LeftGray(), clip)
+    assert math.isnan(gray.pop("ghosting_steady_ab"))  # there is no network that could be replaced
+    assert list(gray.values()) == pytest.approx([0, 0, 0], abs=1e-4)
+
+
+COLORS = np.float32([[30, 20], [-20, 30], [0, -20], [0, 10]])  # of the bar, the ground, the sky, the disc
+
+
+class Flickering(SteadyColors):
+    """Says another color of everything at every look."""
+
+    rng = np.random.default_rng(3)
+
+    def step(self, *given):
+        self.colors = COLORS + self.rng.normal(0, 12, 2).astype(np.float32)
+        return super().step(*given)
+
+
+def test_steady_colors_are_the_given_ones_wherever_the_things_are(tmp_path):
+    clip = MovingPatterns(6)
+    net = SteadyColors(Manifest("steady", working_size=256), COLORS)
+    colorizer = Colorizer(net, ColorConfig(half_life=0, network_rate=0))
+    frames = list(color_clip(colorizer, clip.write(tmp_path / "patterns.mkv"), tmp_path).frames)
+    expected = [net.centers[np.linalg.norm(net.centers - color, axis=1).argmin()] for color in COLORS]
+    # Borders of cells are not those of things.
+    assert np.linalg.norm(mean_colors(clip, frames) - expected, axis=1).max() < 6
+    for thing in (1, 2):
+        ab = [rgb8_to_lab(frame)[..., 1:][clip.things(i)[thing]].mean(axis=0) for i, frame in enumerate(frames)]
+        assert np.std(ab, axis=0).max() < 0.5
+
+
+@pytest.mark.parametrize("kind, palette", [("tokens", "ab313"), ("regression", "")])
+def test_ghosting_of_a_steady_network_is_without_the_flicker(kind, palette):
+    clip = MovingPatterns(9)
+    net = Flickering(Manifest("flickering", kind=kind, palette=palette), COLORS)
+    figures = ghosting(Colorizer(net, ColorConfig()), clip)
+    assert figures["ghosting_ab"] > 10 and 0 < figures["ghosting_steady_ab"] < figures["ghosting_ab"] / 6
 
 
 def test_a_colorizer_is_judged_by_the_file_it_writes(colorizer, tmp_path):

@@ -23,6 +23,7 @@ from edgecolor.train.colorize import Colors
 from edgecolor.train.evaluate import Evaluation, summarize, to_gray
 from edgecolor.train.metrics import picture_metrics, rgb8_to_lab
 from edgecolor.train.moving_patterns import Ghosting, MovingPatterns
+from edgecolor.train.steady_colors import SteadyColors, mean_colors
 
 PICTURE_EVERY = 8  # frames between those whose distance from the original and bleeding are measured
 
@@ -142,20 +143,36 @@ def evaluate_clip(colors: Colors, path: Path, limit: int | None = None) -> tuple
 
 
 def ghosting(colors: Colors, clip: MovingPatterns | None = None) -> dict[str, float]:
-    """What a coloring leaves behind on the moving patterns, against the same without smoothing, frame by frame."""
+    """What a coloring leaves behind on the moving patterns, against the same without smoothing, frame by frame.
+
+    The figures of Ghosting, and ghosting_steady_ab: the first of them with the network's flicker left out, each thing
+    in the mean of the colors that the network gives it. NaN for what is no Colorizer, whose network cannot be replaced.
+    """
     clip = clip or MovingPatterns()
-    found = Ghosting(clip)
+    found, steady = Ghosting(clip), Ghosting(clip)
     with tempfile.TemporaryDirectory() as folder:
         path = clip.write(Path(folder) / "patterns.mkv")
-        if isinstance(colors, Colorizer):
-            alone = Colorizer(colors.net, replace(colors.config, half_life=0.0, network_rate=0.0))
-            unsmoothed = list(color_clip(alone, path, Path(folder)).frames)
-        else:
+        if not isinstance(colors, Colorizer):
             unsmoothed = [colors.image(gray) for gray, _ in clip]
-        smoothed = color_clip(colors, path, Path(folder)).frames
-        for index, pair in enumerate(zip(islice(smoothed, clip.frames), unsmoothed, strict=True)):
-            found.add(index, *pair)
-    return found.figures()
+            _add_clip(found, color_clip(colors, path, Path(folder)).frames, unsmoothed)
+        else:
+            unsmoothed = _add_both(found, colors, path, Path(folder))
+            net = SteadyColors(colors.net.manifest, mean_colors(clip, unsmoothed) / max(colors.saturation, 1e-6))
+            _add_both(steady, type(colors)(net, colors.config), path, Path(folder))
+    return found.figures() | {"ghosting_steady_ab": steady.figures()["ghosting_ab"]}
+
+
+def _add_both(found: Ghosting, colorizer: Colorizer, path: Path, folder: Path) -> list[np.ndarray]:
+    """Set the clip as that colorizer smooths it against the one it does not smooth, which is given back."""
+    alone = Colorizer(colorizer.net, replace(colorizer.config, half_life=0.0, network_rate=0.0))
+    unsmoothed = list(color_clip(alone, path, folder).frames)
+    _add_clip(found, color_clip(colorizer, path, folder).frames, unsmoothed)
+    return unsmoothed
+
+
+def _add_clip(found: Ghosting, smoothed: Iterable[np.ndarray], unsmoothed: list[np.ndarray]) -> None:
+    for index, pair in enumerate(zip(islice(smoothed, found.clip.frames), unsmoothed, strict=True)):
+        found.add(index, *pair)
 
 
 def evaluate_clips(open_colors, data: str | Path, limit: int | None = None) -> Evaluation:

@@ -18,6 +18,7 @@ RATE = 25  # frames per second
 TRAIL = 8  # frames: how long ago a pattern was where its trail is
 BESIDE = 31  # px: how far around a trail the ground beside it reaches, twice
 PATTERNS = 2
+GRAYS_BETWEEN = (66, 150, 208)  # codes between those of the bar, the ground, the sky, and the disc
 SEED = 7
 
 
@@ -87,6 +88,13 @@ class MovingPatterns:
         for before in range(max(0, index - TRAIL), index):
             was |= self.covered(before, pattern)
         return was & ~self.covered(index)
+
+    def things(self, index: int) -> tuple[np.ndarray, ...]:
+        """Where the bar, the ground, the sky and the disc are to be seen, (height, width) bool each."""
+        sky = np.arange(self.height)[:, None] < self.height // 2
+        free = ~self.covered(index)
+        disc = self.covered(index, 0)
+        return self.covered(index, 1) & ~disc, free & ~sky, free & sky, disc
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, float]]:
         for index in range(self.frames):

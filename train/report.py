@@ -48,6 +48,7 @@ ROWS = (
     ("bleeding_percent", "  of the step of color, %", 2),
     ("bleeding_percent_original", "  of the originals, %", 2),
     ("ghosting_ab", "ghosting on moving patterns, ab units", 3),
+    ("ghosting_steady_ab", "  of a network that does not flicker", 3),
     ("ghosting_leak_ab", "  left behind in trails", 3),
     ("ghosting_contrast_ab", "  of a contrast of", 2),
     ("parameters", "parameters", 0),

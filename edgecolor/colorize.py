@@ -155,7 +155,8 @@ def colorize_video(
     began = time.monotonic()
     if colorizer is not None and (model is not None or config is not None or references or hints):
         raise ConfigError("give either an open colorizer or the model and options for a new one, not both")
-    with VideoReader(src, start=start, duration=duration) as reader:
+    chosen = (config or ColorConfig()) if colorizer is None else colorizer.config
+    with VideoReader(src, start=start, duration=duration, vectors=chosen.motion == "codec") as reader:
         double = SideBySide(reader.luma_format) if compare else None
         size = double.size if double else None
         with VideoWriter(dst, reader, encode or EncodeOptions(), overwrite=overwrite, size=size) as writer:

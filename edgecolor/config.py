@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from edgecolor.errors import ConfigError
 
+# How motion is found: optical flow; or the file's own motion vectors where it has them and they hold, flow elsewhere.
+MOTIONS = ("flow", "codec")
+
 
 @dataclass(frozen=True)
 class ColorConfig:
@@ -14,6 +17,7 @@ class ColorConfig:
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
     look_ahead: float = 0.5  # seconds of later looks that have a say, at the least; 0: colors depend on the past alone
     shot_memory: float = 0.0  # say of the colors that things had before in this video, in [0, 1]; 0: none
+    motion: str = "flow"  # between frames, one of MOTIONS
     network_rate: float = 3.0  # looks of the network per second of video, at the least; 0: at every frame
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
@@ -30,6 +34,8 @@ class ColorConfig:
             raise ConfigError(f"look-ahead is in seconds, from 0 to 10, got {self.look_ahead}")
         if not 0 <= self.shot_memory <= 1:
             raise ConfigError(f"shot-memory must lie in [0, 1], got {self.shot_memory}")
+        if self.motion not in MOTIONS:
+            raise ConfigError(f"motion is one of {', '.join(MOTIONS)}, got {self.motion!r}")
         if not 0 < self.scene_cut <= 1:
             raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
         if not 0 <= self.network_rate < float("inf"):

@@ -12,6 +12,7 @@ from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
 from edgecolor.hint_field import HintField
 from edgecolor.hints import TIME_ROUNDING, DueHints, Hint, HintedInput, check_places
 from edgecolor.look_ahead import LookAhead
+from edgecolor.motion.codec_motion import CodecMotion
 from edgecolor.recollection import Recollection
 from edgecolor.references import LEAST_SATURATION, Reference, learn_references
 from edgecolor.smoothing import Seen, Smoother
@@ -127,6 +128,8 @@ class Colorizer:
         self._upsample = UpsampleAb(luma_format, chroma_format, height // stride, width // stride)
         self._to_chroma = AbToChroma(luma_format, self.saturation)
         self._forget(upright, self.hints, origin)
+        if self.config.motion == "codec":
+            self._smoother.codec_motion = CodecMotion(luma_format, height // stride, width // stride)
 
     def colors(self, items: Iterable) -> Iterator[tuple[Any, np.ndarray | None]]:
         """A video's items, in order, each with its ab on the token grid, (2, h, w) float32; None where it is no frame.
@@ -151,7 +154,8 @@ class Colorizer:
         self._frames += 1
         self._passed = frame.pts_seconds - self._origin
         begun = self._due.take(frame.pts_seconds, float((frame.duration or 0) * frame.time_base))
-        return self._smoother.see(self._to_lightness(frame.luma)[0, 0], frame.pts_seconds, paced, given, begun)
+        lightness = self._to_lightness(frame.luma)[0, 0]
+        return self._smoother.see(lightness, frame.pts_seconds, paced, given, begun, frame.vectors)
 
     def chroma(self, frame: LumaFrame, ab: np.ndarray) -> ColorFrame:
         """Bring ab to the chroma planes of the frame it was made for; the luma is passed on as it is."""

@@ -18,6 +18,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.hint_field import HintField
 from edgecolor.hints import Hint, HintedInput
 from edgecolor.look_state import SAMPLED, LookState, LookStates
+from edgecolor.motion.codec_motion import CodecMotion
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
@@ -99,6 +100,7 @@ class Smoother:
         self.flow = Flow(*grid)
         self._cuts = SceneCuts(config.scene_cut)
         self._pace = Pace(config.network_rate)
+        self.codec_motion: CodecMotion | None = None  # from frame to frame, where the file's own motion is to be used
         self._last: Look | None = None
         self.scene_cuts = 0  # seen since the beginning, the first frame not counted
 
@@ -109,6 +111,7 @@ class Smoother:
         paced: bool = True,
         given: np.ndarray | None = None,
         begun: Sequence[Hint] = (),
+        vectors: np.ndarray | None = None,
     ) -> Seen:
         """Take the next frame.
 
@@ -116,16 +119,29 @@ class Smoother:
         paced      False: the network looks at it in any case
         given      its colors, where they are known: token probabilities (h, w, Q)
         begun      hints that are for this frame
+        vectors    the file's motion vectors, see LumaFrame
         """
+        if self.codec_motion is not None:
+            self.codec_motion.follow(vectors)
         is_cut = self._cuts.is_cut(lightness)
         picture = search_picture(lightness)
         if paced and given is None and not begun and not is_cut and not self._pace.is_due(seconds):
-            motion = self.flow.towards(picture, self._last.picture)
+            motion = self._to_last(picture)
             if self._pace.is_explained(motion):
                 return Seen(seconds, picture, self._last, motion)
         self._pace.looked(seconds)
+        if self.codec_motion is not None:
+            self.codec_motion.begin()
         self._last = self._look(lightness, picture, seconds, is_cut, given, begun)
         return Seen(seconds, picture, self._last, None)
+
+    def _to_last(self, picture: np.ndarray) -> Motion:
+        """From this frame to the last look."""
+        if self.codec_motion is not None and self.codec_motion.cells is not None:
+            motion = self.flow.checked(picture, self._last.picture, self.codec_motion.cells)
+            if self._pace.is_explained(motion):
+                return motion
+        return self.flow.towards(picture, self._last.picture)
 
     def _look(
         self,

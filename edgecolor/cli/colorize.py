@@ -37,6 +37,9 @@ def colorize(
         [], metavar="X,Y,#RRGGBB[@TIME]", help="This color at pixel X,Y, of the frame at TIME. Repeatable."
     ),
     hints: Path | None = typer.Option(None, metavar="FILE", help="Text file with one such hint per line."),
+    motion: str = typer.Option(
+        "flow", help="How motion is found: flow, or codec: by the file's own motion vectors where they hold."
+    ),
     network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: str = typer.Option("0", metavar="TIME", help="Start here: seconds, or a time such as 1:30."),
@@ -72,6 +75,7 @@ def colorize(
         scene_cut=scene_cut,
         look_ahead=look_ahead,
         shot_memory=shot_memory,
+        motion=motion,
         network_rate=network_rate,
         working_size=working_size,
     )

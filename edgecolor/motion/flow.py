@@ -101,6 +101,12 @@ class Flow:
         """Motion from this frame to the other; what looks alike there counts as shown."""
         return self._motion(self._search.calc(this, other, None), cv2.blur(this, BLUR), cv2.blur(other, BLUR))
 
+    def checked(self, this: np.ndarray, other: np.ndarray, cells: np.ndarray) -> Motion:
+        """Motion that was found elsewhere, (h, w, 2) in cells from this frame to the other; shown: what it explains."""
+        height, width = this.shape
+        flow = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(width / self._grid[0])
+        return self._motion(flow, cv2.blur(this, BLUR), cv2.blur(other, BLUR))
+
     def both(self, this: np.ndarray, other: np.ndarray) -> tuple[Motion, Motion]:
         """Motion from this frame to the other, and back: shown is only where the two also cancel."""
         there, back = self._search.calc(this, other, None), self._search.calc(other, this, None)

@@ -11,6 +11,7 @@ from edgecolor.errors import MediaError
 from edgecolor.frames import LumaFormat, LumaFrame
 from edgecolor.video import planes, tags
 from edgecolor.video.damage import Damage
+from edgecolor.video.motion_vectors import MotionVectors
 from edgecolor.video.side_data import carries_captions, clockwise_rotation, display_matrix
 from edgecolor.video.span import Span
 
@@ -28,10 +29,17 @@ class LumaDecoder:
     chroma_location   FFmpeg's name for the siting, as the file has it
     times_from_dts    for containers without presentation times: FFmpeg's guesses at them are ignored
     threads           0 leaves it to FFmpeg
+    vectors           frames are to have their motion vectors, where the decoder gives them
     """
 
     def __init__(
-        self, stream: av.VideoStream, span: Span, chroma_location: str | None, times_from_dts: bool, threads: int
+        self,
+        stream: av.VideoStream,
+        span: Span,
+        chroma_location: str | None,
+        times_from_dts: bool,
+        threads: int,
+        vectors: bool = False,
     ):
         self._stream, self._span = stream, span
         self._chroma_location, self._times_from_dts = chroma_location, times_from_dts
@@ -41,6 +49,7 @@ class LumaDecoder:
         codec.thread_type = "AUTO"
         codec.thread_count = threads
         codec.flags |= Flags.output_corrupt  # a frame with errors keeps sound and picture together; it is counted
+        self._vectors = MotionVectors(codec) if vectors else None
         self.first: av.VideoFrame | None = None
         self.luma_format: LumaFormat | None = None  # known from the first frame on
         self._other_sizes: set[tuple[int, int]] = set()
@@ -53,6 +62,8 @@ class LumaDecoder:
         self.late_frames = 0  # that came out behind frames which are to be shown later
         self.last_pts: int | None = None
         self.keyframe_seen = False
+        if self._vectors:
+            self._vectors.forget()
 
     def decode(self, packet: av.Packet) -> Iterator[LumaFrame | None]:
         """The frames that come out for a packet; None for each that lies outside the span or comes too late."""
@@ -100,7 +111,10 @@ class LumaDecoder:
         last, pts = self.last_pts, self._time_of(frame)
         self.last_pts, self._last_duration = pts, frame.duration
         self.keyframe_seen |= frame.key_frame
+        vectors = self._vectors.of(frame) if self._vectors else None
         if last is not None and pts <= last:
+            if self._vectors:
+                self._vectors.forget()
             self.late_frames += 1  # behind a damage, decoders give frames out of order
             self.last_pts = last
             return None
@@ -108,10 +122,10 @@ class LumaDecoder:
             return None
         self.damage.concealed_frames += frame.is_corrupt
         luma = planes.frame_to_luma(self._in_first_shape(frame), self.luma_format.full_range)
+        is_scaled = (frame.width, frame.height) != (self.luma_format.width, self.luma_format.height)
         times = (self._span.move(pts, self.time_base), self.time_base, frame.duration or None)
-        if carries_captions(frame):
-            return CaptionedLumaFrame(luma, *times, decoded=frame)
-        return LumaFrame(luma, *times)
+        facts = (luma, *times, None if is_scaled else vectors)
+        return CaptionedLumaFrame(*facts, decoded=frame) if carries_captions(frame) else LumaFrame(*facts)
 
     def _luma_format_of(self, frame: av.VideoFrame) -> LumaFormat:
         name = frame.format.name

@@ -38,6 +38,7 @@ class VideoReader:
     start, duration  the span to read, in seconds from the file's beginning; None reads to the end. With a start, times
                      are moved so that the span begins near zero, all streams by the same amount.
     threads          for the decoder; 0 leaves it to FFmpeg
+    vectors          frames are to have the file's own motion vectors, where they are known
     raises           MediaNotFoundError, MediaError with one line that says what is wrong with the file;
                      ConfigError for a start or duration that is negative, infinite or past the end
 
@@ -45,7 +46,14 @@ class VideoReader:
     `warnings` grow while reading. It can be read once, by one thread at a time.
     """
 
-    def __init__(self, path: str | Path, start: float = 0.0, duration: float | None = None, threads: int = 0):
+    def __init__(
+        self,
+        path: str | Path,
+        start: float = 0.0,
+        duration: float | None = None,
+        threads: int = 0,
+        vectors: bool = False,
+    ):
         if not 0 <= start < math.inf:
             raise ConfigError(f"start is in seconds and cannot be negative or infinite, got {start}")
         if duration is not None and not 0 < duration < math.inf:
@@ -54,7 +62,7 @@ class VideoReader:
         self.container, self.stream = open_input(self.path)
         try:
             self.span = Span.of(self.container, self.stream, start, duration)
-            self._prepare(threads)
+            self._prepare(threads, vectors)
             self._read_first_frame()
             if start:
                 self._seek()
@@ -103,7 +111,7 @@ class VideoReader:
 
     # Opening
 
-    def _prepare(self, threads: int) -> None:
+    def _prepare(self, threads: int, vectors: bool) -> None:
         stream = self.stream
         self.format_names = frozenset(self.container.format.name.split(","))
         # AVI stores no presentation times, and those that FFmpeg would make up are one frame late.
@@ -111,7 +119,7 @@ class VideoReader:
         if avi:
             self.container.flags &= ~ContainerFlags.gen_pts.value
         chroma_location, self.field_order = read_siting_and_field_order(self.container, stream)
-        self._decoder = LumaDecoder(stream, self.span, chroma_location, avi, threads)
+        self._decoder = LumaDecoder(stream, self.span, chroma_location, avi, threads, vectors)
         self.time_base: Fraction = self._decoder.time_base
         self.frame_rate: Fraction | None = self._decoder.frame_rate
         self.sample_aspect_ratio: Fraction | None = stream.sample_aspect_ratio or None  # width over height of a sample

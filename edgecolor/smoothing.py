@@ -24,7 +24,7 @@ from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.recollection import Recollection, as_logits
 from edgecolor.stages.logits_to_ab import warp
-from edgecolor.vividness import lift, vividness
+from edgecolor.vividness import MOST_LIFT, lifted, vividness
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
@@ -44,7 +44,8 @@ class Look:
     ab: np.ndarray  # (2, h, w), by this look and the ones before it; once settled by those after it too
     weight: float  # of the look before it, where both show the same thing
     state: LookState | None = None  # that ab was made from; None once no later look can change it
-    vividness: float = 0.0  # of what the network said in this look and those it is blended with
+    vividness: float = 0.0  # of ab, before it was lifted
+    lift: float = 1.0  # what blending takes away from vividness: that of what the network said is so many times as high
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
     is_settled: bool = False
@@ -170,23 +171,21 @@ class Smoother:
         look = Look(seconds, picture, ab, weight, is_given=given is not None)
         if self.half_life:
             look.state = self._states.of(ab)
-            if self.lifts:
-                look.vividness = self._vividness(look, before, keep, cells)
-                look.ab = self._lifted(ab, look.vividness)
+            look.vividness = vividness(_sampled(ab))
+            if weight and self.lifts:
+                look.lift = self._lift(look, before, keep[0], cells[0])
+                look.ab = lifted(ab, look.vividness, look.lift * look.vividness)
         if weight:
             before.next, before.onward = look, onward
         return look
 
-    def _vividness(self, look: Look, before: Look | None, keep, cells) -> float:
-        """That of what the network said in this look, blended with that of the looks before."""
-        if not look.weight:
-            return vividness(_sampled(look.ab))
-        said = self._states.said(look.state, before.state, keep[0], cells[0])
+    def _lift(self, look: Look, before: Look, keep: np.ndarray, cells: np.ndarray) -> float:
+        """Look.lift, blended with the lifts before as colors are: by itself it would flicker."""
+        said = self._states.said(look.state, before.state, keep, cells)
+        if said is None or not look.vividness:
+            return before.lift
         share = float(keep.mean())
-        return before.vividness if said is None else (1 - share) * vividness(said) + share * before.vividness
-
-    def _lifted(self, ab: np.ndarray, wanted: float) -> np.ndarray:
-        return ab * np.float32(lift(_sampled(ab), wanted)) if self.lifts else ab
+        return (1 - share) * min(vividness(said) / look.vividness, MOST_LIFT) + share * before.lift
 
     def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
         """ab (1, 2, h, w) of one look, blended with the past."""
@@ -213,19 +212,20 @@ class Smoother:
         if first == len(looks) - 1:
             return
         channels = np.flatnonzero(np.any([look.state.telling for look in looks[first:]], axis=0))
-        later, vivid = last.state.values.take(channels, axis=2), last.vividness
+        later, lift = last.state.values.take(channels, axis=2), last.lift
         for i in reversed(range(first, len(looks) - 1)):
             look = looks[i]
             own = look.state.values.take(channels, axis=2)  # in memory as the state is; indexing would turn it over
             if look.is_given:  # the user's colors stay, and those before see them as they are
-                later, vivid = own, look.vividness
+                later, lift = own, look.lift
             else:
                 share = look.next.weight * look.onward.shown
                 later = own + share[..., None] * (warp(later[None], look.onward.cells[None])[0] - own)
-                vivid = look.vividness + float(share.mean()) * (vivid - look.vividness)
+                lift = look.lift + float(share.mean()) * (lift - look.lift)
             if i < count:
                 if not look.is_given:
-                    look.ab = self._lifted(self._states.ab(later, channels), vivid)
+                    ab = self._states.ab(later, channels)
+                    look.ab = lifted(ab, vividness(_sampled(ab)), lift * look.vividness) if self.lifts else ab
                 look.state, look.is_settled = None, True
 
     def between(self, seen: Seen) -> np.ndarray:
@@ -238,5 +238,9 @@ class Smoother:
         # What only one of the two looks shows comes from that one; what neither shows, from both.
         left, right = (1 - share) * (seen.motion.shown + 0.01), share * (onward.shown + 0.01)
         right /= left + right
-        ab = moved(seen.look.ab, seen.motion) * (1 - right) + moved(after.ab, onward) * right
-        return self._lifted(ab, (1 - share) * seen.look.vividness + share * after.vividness)
+        before, after = moved(seen.look.ab, seen.motion), moved(after.ab, onward)
+        ab = before * (1 - right) + after * right
+        if not self.lifts:
+            return ab
+        found, left, right = (vividness(_sampled(part)) for part in (ab, before, after))
+        return lifted(ab, found, (1 - share) * left + share * right)

@@ -14,7 +14,6 @@ def vividness(ab: np.ndarray) -> float:
     return float(np.hypot(a.std(), b.std()) + 0.37 * np.hypot(a.mean(), b.mean()))
 
 
-def lift(ab: np.ndarray, wanted: float) -> float:
-    """The factor in [1, MOST_LIFT] that makes ab (2, ...) as vivid as wanted."""
-    found = vividness(ab)
-    return min(max(wanted / found, 1.0), MOST_LIFT) if found else 1.0
+def lifted(ab: np.ndarray, found: float, wanted: float) -> np.ndarray:
+    """ab (2, h, w), as vivid as found, made as vivid as wanted: at most MOST_LIFT times, and never less vivid."""
+    return ab * np.float32(min(max(wanted / found, 1.0), MOST_LIFT) if found else 1.0)

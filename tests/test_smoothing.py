@@ -71,14 +71,17 @@ def colors(given) -> list[np.ndarray]:
     return [ab for _, ab in given if ab is not None]
 
 
-def forth_and_back(values: np.ndarray, keep: float) -> np.ndarray:
-    """The recursions of filter and smoother over values (n, ...), written out; nothing moves."""
+def forth(values: np.ndarray, keep: float) -> np.ndarray:
+    """The recursion of the filter over values (n, ...), written out; nothing moves."""
     values = values.astype(np.float64)
     for i in range(1, len(values)):
         values[i] = (1 - keep) * values[i] + keep * values[i - 1]
-    for i in range(len(values) - 2, -1, -1):
-        values[i] = (1 - keep) * values[i] + keep * values[i + 1]
     return values
+
+
+def back(values: np.ndarray, keep: float) -> np.ndarray:
+    """That of the smoother."""
+    return forth(values[::-1], keep)[::-1]
 
 
 def color_of(probs: np.ndarray) -> np.ndarray:
@@ -92,16 +95,19 @@ def colorfulness(ab: np.ndarray) -> np.ndarray:
     return np.sqrt((spread**2).sum(1)) + 0.37 * np.sqrt((ab.mean((2, 3)) ** 2).sum(1))
 
 
-def as_vivid(ab: np.ndarray, said: np.ndarray, keep: float) -> np.ndarray:
-    """ab (n, 2, h, w) lifted to the colorfulness of what was said, blended as it is."""
-    factor = forth_and_back(colorfulness(said), keep) / colorfulness(ab)
-    return ab * np.clip(factor, 1, 2)[:, None, None, None]
+def as_vivid(settled: np.ndarray, filtered: np.ndarray, said: np.ndarray, keep: float) -> np.ndarray:
+    """Settled ab (n, 2, h, w), lifted by as much as filtered and settled are less colorful than what was said."""
+    lift = back(forth(np.minimum(colorfulness(said) / colorfulness(filtered), 2), keep), keep)
+    factor = lift * colorfulness(filtered) / colorfulness(settled)
+    assert factor.max() > 1.05
+    return settled * np.clip(factor, 1, 2)[:, None, None, None]
 
 
 def both_ways(logits: np.ndarray, keep: float) -> np.ndarray:
     """ab (n, 2, h, w) of a scene in which nothing moves."""
     probs = softmax(logits.astype(np.float64))
-    return as_vivid(color_of(forth_and_back(probs, keep)), color_of(probs), keep)
+    filtered = forth(probs, keep)
+    return as_vivid(color_of(back(filtered, keep)), color_of(filtered), color_of(probs), keep)
 
 
 def test_keep_halves_after_one_half_life_whatever_the_frame_rate():
@@ -195,7 +201,8 @@ def test_a_model_without_tokens_is_smoothed_both_ways_in_ab():
         given += ahead.add(i, smooth.see(scene(), i / 10))
     given += ahead.rest()
     keep = keep_of(0.1, 0.5)
-    assert np.allclose(colors(given), as_vivid(forth_and_back(said, keep), said, keep), atol=1e-3)
+    filtered = forth(said, keep)
+    assert np.allclose(colors(given), as_vivid(back(filtered, keep), filtered, said, keep), atol=1e-3)
 
 
 def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():

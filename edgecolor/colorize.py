@@ -15,7 +15,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.hints import Hint, check_times
 from edgecolor.images import check_image_output, check_transparency, read_image, write_image
-from edgecolor.mood import brighten, warmed
+from edgecolor.mood import brighten
 from edgecolor.overlap import overlapped
 from edgecolor.pipeline import Colorizer
 from edgecolor.references import Reference
@@ -53,7 +53,7 @@ def open_colorizer(
     raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed), ConfigError
             (a model that takes no references, or no hints)
     """
-    return Colorizer(warmed(open_backend(model, backend, threads), config), config, references, hints)
+    return Colorizer(open_backend(model, backend, threads), config, references, hints)
 
 
 def colorize_image(

@@ -92,6 +92,11 @@ class HintField:
         """Whether some are for the look that comes."""
         return bool(self._begun)
 
+    @property
+    def share(self) -> np.ndarray | float:
+        """(h, w) in [0, 1]: how far the hints have painted the last look."""
+        return np.max([carried.shares.sum(axis=2) for carried in self._carried], axis=0) if self._carried else 0.0
+
     def forget(self) -> None:
         """The scene is over."""
         self._carried = []

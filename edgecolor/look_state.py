@@ -11,14 +11,14 @@ import numpy as np
 
 from edgecolor.color.tokens import annealed_mean, palette
 from edgecolor.stages.logits_to_ab import bilinear
+from edgecolor.vividness import SAMPLED
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
 
 # Weight in the annealed mean of a token next to its cell's most probable one, below which it is of no account.
 LEAST_WEIGHT = 1e-5
-SAMPLED = slice(1, None, 4)  # of rows and columns: a sixteenth of the cells tells how colorful the picture is
-LEAST_SAID = 0.02  # share of a look in its state; of less, rounding leaves nothing to be read
+LEAST_SAID = 0.02  # share of a look in its state; of less, rounding leaves little to be read
 
 
 @dataclass
@@ -58,23 +58,19 @@ class LookStates:
             values = annealed_mean(values, self.centers[channels], self.temperature)
         return np.ascontiguousarray(np.moveaxis(values, 2, 0), dtype=np.float32)
 
-    def said(self, state: LookState, before: LookState, keep: np.ndarray, cells: np.ndarray) -> np.ndarray | None:
-        """ab (2, n) that the network said of this frame by itself, at the sampled cells; None where it had no say.
+    def said(self, state: LookState, before: LookState, keep: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """What the network said of this frame by itself, at the sampled cells: ab (2, rows, columns).
 
         state   (1 - keep) of what it said, and keep of `before`, the earlier state, brought here
         keep    (h, w)
         cells   (h, w, 2): motion to the earlier frame
         """
-        h, w, channels = state.values.shape
+        h, w, _ = state.values.shape
         rows, columns = np.mgrid[:h, :w].astype(np.float32)
         x, y = columns + cells[..., 0], rows + cells[..., 1]
-        past = bilinear(before.values, x[SAMPLED, SAMPLED], y[SAMPLED, SAMPLED]).reshape(-1, channels)
-        keep = keep[SAMPLED, SAMPLED].reshape(-1, 1)
-        heard = keep[:, 0] <= 1 - LEAST_SAID
-        if not heard.any():
-            return None
-        now, past, keep = state.values[SAMPLED, SAMPLED].reshape(-1, channels)[heard], past[heard], keep[heard]
-        said = (now - keep * past) / (1 - keep)
+        past = bilinear(before.values, x[SAMPLED, SAMPLED], y[SAMPLED, SAMPLED])
+        keep = keep[SAMPLED, SAMPLED, None]
+        said = (state.values[SAMPLED, SAMPLED] - keep * past) / np.maximum(1 - keep, LEAST_SAID)
         if self.centers is not None:
             said = annealed_mean(np.maximum(said, 0), self.centers, self.temperature)
-        return said.T
+        return np.moveaxis(said, 2, 0)

@@ -13,37 +13,11 @@ DAYLIGHT = np.array([0.134, 0.991], np.float32)
 STRIP = 2**20  # pixels at a time
 
 
-class Warmed:
-    """A backend whose colors are moved along daylight's line; its state between frames stays the network's own.
-
-    net    an open backend
-    shift  (2, 1, 1) float32, as warmth_shift gives it
-    """
-
-    def __init__(self, net, shift: Array):
-        self.net, self.shift = net, shift
-
-    def step(self, *arguments, **options) -> Array:
-        return self.net.step(*arguments, **options) + self.shift
-
-    def decode(self, *arguments, **options) -> Array:
-        return self.net.decode(*arguments, **options) + self.shift
-
-    def __getattr__(self, name: str):
-        return getattr(self.net, name)
-
-
 def warmth_shift(manifest: Manifest, config: ColorConfig) -> Array:
     """What the config's warmth adds to ab before saturation, which is a factor on all: (2, 1, 1) float32."""
     saturation = manifest.saturation if config.saturation is None else config.saturation
     warmth = config.warmth / saturation if saturation else 0.0  # gray stays gray
     return (np.float32(warmth) * DAYLIGHT)[:, None, None]
-
-
-def warmed(net, config: ColorConfig | None):
-    """The backend with the config's warmth; itself where there is nothing to change."""
-    shift = warmth_shift(net.manifest, config or ColorConfig())
-    return Warmed(net, shift) if shift.any() else net
 
 
 def brighten(rgb: Array, brightness: float) -> Array:

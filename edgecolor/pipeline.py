@@ -12,6 +12,7 @@ from edgecolor.frames import ChromaFormat, ColorFrame, LumaFormat, LumaFrame
 from edgecolor.hint_field import HintField
 from edgecolor.hints import TIME_ROUNDING, DueHints, Hint, HintedInput, check_places
 from edgecolor.look_ahead import LookAhead
+from edgecolor.mood import warmth_shift
 from edgecolor.motion.codec_motion import CodecMotion
 from edgecolor.recollection import Recollection
 from edgecolor.references import LEAST_SATURATION, Reference, learn_references
@@ -53,6 +54,7 @@ class Colorizer:
         self.saturation = manifest.saturation if config.saturation is None else config.saturation
         self.short_side = manifest.working_size if config.working_size is None else config.working_size
         self.multiple = manifest.multiple
+        self._warmth = warmth_shift(manifest, config)
         self.look_ahead = config.look_ahead if config.half_life else 0.0  # without smoothing there is nothing to settle
         self._size: tuple[int, int] | None = None
         self._smoother: Smoother | None = None
@@ -93,8 +95,7 @@ class Colorizer:
         self._frames, self._passed, self._origin = 0, -math.inf, origin
         self._due = DueHints(hints, origin)
         recollection = Recollection(memories, shot_memory, field)
-        lifts = not (hints or self.references)
-        self._smoother = Smoother(self.net, self.config, self.temperature, grid, recollection, painter, lifts)
+        self._smoother = Smoother(self.net, self.config, self.temperature, grid, recollection, painter)
 
     @property
     def scene_cuts(self) -> int:
@@ -140,6 +141,10 @@ class Colorizer:
             for item in items:
                 yield item, self.ab(item) if isinstance(item, LumaFrame) else None
             return
+        for item, ab in self._settled(items):
+            yield item, None if ab is None else ab + self._warmth
+
+    def _settled(self, items: Iterable) -> Iterator[tuple[Any, np.ndarray | None]]:
         ahead = LookAhead(self._smoother, self.look_ahead)
         for item in items:
             yield from ahead.add(item, self._see(item, not ahead.is_full) if isinstance(item, LumaFrame) else None)
@@ -147,7 +152,7 @@ class Colorizer:
 
     def ab(self, frame: LumaFrame) -> np.ndarray:
         """The colors of the next frame on the token grid, smoothed with those before: (2, h, w) float32, ab units."""
-        return self._see(frame).ab()
+        return self._see(frame).ab() + self._warmth
 
     def _see(self, frame: LumaFrame, paced: bool = True) -> Seen:
         given = self._given.get(self._frames)
@@ -181,7 +186,8 @@ class Colorizer:
             self._forget((width, height), hints)
         begun = self._due.take(seconds, 0.0)
         ab = self._smoother.see(resize_lightness(lightness, h0, w0), seconds, paced=False, begun=begun).ab()
-        return ab_to_rgb(lightness, upsample_ab_to_image(ab * np.float32(self.saturation), lightness))
+        ab = (ab + self._warmth) * np.float32(self.saturation)
+        return ab_to_rgb(lightness, upsample_ab_to_image(ab, lightness))
 
     def image(self, image: np.ndarray, hints: Sequence[Hint] | None = None) -> np.ndarray:
         """Colorize one picture by itself: as `frame`, without a past.

@@ -16,7 +16,7 @@ from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, LumaFormat, LumaFrame, Siting
 from edgecolor.images import Still, check_image_output, is_image, read_image, write_image
-from edgecolor.mood import warmed, warmth_shift
+from edgecolor.mood import warmth_shift
 from edgecolor.picture_grid import CELL, picture_grid
 from edgecolor.pipeline import Colorizer
 from edgecolor.stages.ab_to_frame import AbToChroma
@@ -157,7 +157,7 @@ def _of_picture(src: Path, net, cells: dict[tuple, ColorConfig]) -> dict[tuple, 
     rgb = read_image(src).rgb
     size = _fitting(rgb.shape[1], rgb.shape[0], max(Colorizer(net, config).short_side for config in cells.values()))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return {values: Colorizer(warmed(net, config), config).image(small) for values, config in cells.items()}
+    return {values: Colorizer(net, config).image(small) for values, config in cells.items()}
 
 
 def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ class Recollection:
     def __init__(self, references: list[tuple[float, TokenMemory]], shot_memory: float, hints: HintField | None = None):
         self.hints = hints
         self.references, self.shot_memory = sorted(references, key=lambda pair: pair[0]), shot_memory
+        self.users: np.ndarray | float = 0.0  # (h, w) in [0, 1]: share of the user's colors in the last look
         self._shots = TokenMemory()
         self._features: np.ndarray | None = None
         self._learnt: float | None = None  # in seconds
@@ -42,17 +43,20 @@ class Recollection:
         """(1, h, w, Q) for lightness (1, 1, h0, w0): the network's where nothing like it is remembered."""
         logits, features = net.logits(lightness)
         self._features = features[0]
-        probs = None
+        probs, self.users = None, 0.0
         for memory, weight in ((self._shots, self.shot_memory), (self._reference(seconds), 1.0)):
             if memory is None or not len(memory):
                 continue
             remembered, trust = memory.recall(self._features)
             share = (weight * trust)[..., None]
+            if memory is not self._shots:
+                self.users = trust
             probs = softmax(logits)[0] if probs is None else probs
             probs = (1 - share) * probs + share * remembered
         if self.hints:
             plain = softmax(logits)[0]
             probs = self.hints.paint(plain if probs is None else probs, plain, self._features, lightness[0, 0])
+            self.users = np.maximum(self.users, self.hints.share)
         return logits if probs is None else as_logits(probs)[None]
 
     def corrected(self, net: "Backend", lightness: np.ndarray, given: np.ndarray) -> np.ndarray:

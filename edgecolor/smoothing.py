@@ -17,14 +17,14 @@ import numpy as np
 from edgecolor.config import ColorConfig
 from edgecolor.hint_field import HintField
 from edgecolor.hints import Hint, HintedInput
-from edgecolor.look_state import SAMPLED, LookState, LookStates
+from edgecolor.look_state import LookState, LookStates
 from edgecolor.motion.codec_motion import CodecMotion
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.recollection import Recollection, as_logits
 from edgecolor.stages.logits_to_ab import warp
-from edgecolor.vividness import MOST_LIFT, lifted, vividness
+from edgecolor.vividness import SAMPLED, lifted, missing, moved_map, strength, strength_of
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
@@ -44,8 +44,9 @@ class Look:
     ab: np.ndarray  # (2, h, w), by this look and the ones before it; once settled by those after it too
     weight: float  # of the look before it, where both show the same thing
     state: LookState | None = None  # that ab was made from; None once no later look can change it
-    vividness: float = 0.0  # of ab, before it was lifted
-    lift: float = 1.0  # what blending takes away from vividness: that of what the network said is so many times as high
+    strength: np.ndarray | None = None  # of ab before it was lifted; this and the next as in vividness.py
+    missing: np.ndarray | None = None  # as many times stronger is what the network said
+    users: np.ndarray | float = 0.0  # (h, w) in [0, 1]: share of colors that the user gave, which are not lifted
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
     is_settled: bool = False
@@ -71,10 +72,6 @@ def moved(ab: np.ndarray, motion: Motion) -> np.ndarray:
     return np.moveaxis(warp_by(np.moveaxis(ab, 0, 2), motion.cells), 2, 0)
 
 
-def _sampled(ab: np.ndarray) -> np.ndarray:
-    return ab[:, SAMPLED, SAMPLED]
-
-
 class Smoother:
     """Shows the frames of one video, in order, to the network and blends what it says of them.
 
@@ -82,7 +79,6 @@ class Smoother:
     grid         (h, w) of its tokens
     recollection has a say in what the network says, if given
     hints        carries the user's colors from look to look, if there are any; the same as the recollection's
-    lifts        makes blended looks as vivid as the network's answers; False where the user gave colors to be kept
     """
 
     def __init__(
@@ -93,10 +89,9 @@ class Smoother:
         grid: tuple[int, int],
         recollection: Recollection | None = None,
         hints: HintField | HintedInput | None = None,
-        lifts: bool = True,
     ):
         self.net, self.temperature, self.half_life = net, temperature, config.half_life
-        self.recollection, self.hints, self.lifts = recollection, hints, lifts
+        self.recollection, self.hints = recollection, hints
         self._states = LookStates(net, temperature)
         self.flow = Flow(*grid)
         self._cuts = SceneCuts(config.scene_cut)
@@ -166,26 +161,32 @@ class Smoother:
         if self.hints is not None:
             self.hints.begin(begun)
         if weight:
-            cells, keep = back.cells[None], self._without_fresh(weight * back.shown[None])
+            cells, keep = back.cells[None], weight * back.shown[None]
         ab = self._asked(lightness[None, None], keep, cells, seconds, given)[0]
         look = Look(seconds, picture, ab, weight, is_given=given is not None)
         if self.half_life:
             look.state = self._states.of(ab)
-            look.vividness = vividness(_sampled(ab))
-            if weight and self.lifts:
-                look.lift = self._lift(look, before, keep[0], cells[0])
-                look.ab = lifted(ab, look.vividness, look.lift * look.vividness)
+            look.strength = strength_of(ab)
+            look.missing = np.ones_like(look.strength)
+            look.users = self._users(look.is_given)
+            if weight and not look.is_given:
+                look.missing = self._missing(look, before, self._without_fresh(keep)[0], cells[0])
+                look.ab = lifted(ab, look.missing * look.strength, look.users)
         if weight:
             before.next, before.onward = look, onward
         return look
 
-    def _lift(self, look: Look, before: Look, keep: np.ndarray, cells: np.ndarray) -> float:
-        """Look.lift, blended with the lifts before as colors are: by itself it would flicker."""
-        said = self._states.said(look.state, before.state, keep, cells)
-        if said is None or not look.vividness:
-            return before.lift
-        share = float(keep.mean())
-        return (1 - share) * min(vividness(said) / look.vividness, MOST_LIFT) + share * before.lift
+    def _users(self, is_given: bool) -> np.ndarray | float:
+        """Share of the user's colors in the look that was asked about last."""
+        if is_given or (isinstance(self.hints, HintedInput) and self.hints):
+            return 1.0  # how far a network takes hints that are its input, it does not say
+        return self.recollection.users if self.recollection else 0.0
+
+    def _missing(self, look: Look, before: Look, keep: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Look.missing, blended with that of the looks before as colors are: by itself it would flicker."""
+        said = strength(self._states.said(look.state, before.state, keep, cells))
+        keep = keep[SAMPLED, SAMPLED]
+        return (1 - keep) * missing(said, look.strength) + keep * moved_map(before.missing, cells)
 
     def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
         """ab (1, 2, h, w) of one look, blended with the past."""
@@ -194,15 +195,15 @@ class Smoother:
             logits = as_logits(given)[None] if known is None else known.corrected(self.net, lightness, given)
             return self.net.decode(logits, 0.0, None, self.temperature)
         if not self.recollection:
-            return self.net.step(lightness, keep, cells, self.temperature)
+            return self.net.step(lightness, self._without_fresh(keep), cells, self.temperature)
         logits = self.recollection.logits(self.net, lightness, seconds)
-        ab = self.net.decode(logits, keep, cells, self.temperature)
+        ab = self.net.decode(logits, self._without_fresh(keep), cells, self.temperature)
         self.recollection.learn(self.net, seconds)
         return ab
 
-    def _without_fresh(self, keep: np.ndarray) -> np.ndarray:
+    def _without_fresh(self, keep):
         """keep, less of it where a hint begins: the past does not know it."""
-        return keep if self.hints is None else keep * (1 - self.hints.fresh)
+        return keep if self.hints is None or np.ndim(keep) == 0 else keep * (1 - self.hints.fresh)
 
     def settle(self, looks: list[Look], count: int) -> None:
         """Blend the first `count` of successive looks of a scene with those after them, as far as they are given."""
@@ -212,20 +213,20 @@ class Smoother:
         if first == len(looks) - 1:
             return
         channels = np.flatnonzero(np.any([look.state.telling for look in looks[first:]], axis=0))
-        later, lift = last.state.values.take(channels, axis=2), last.lift
+        later, lack = last.state.values.take(channels, axis=2), last.missing
         for i in reversed(range(first, len(looks) - 1)):
             look = looks[i]
             own = look.state.values.take(channels, axis=2)  # in memory as the state is; indexing would turn it over
             if look.is_given:  # the user's colors stay, and those before see them as they are
-                later, lift = own, look.lift
+                later, lack = own, look.missing
             else:
                 share = look.next.weight * look.onward.shown
                 later = own + share[..., None] * (warp(later[None], look.onward.cells[None])[0] - own)
-                lift = look.lift + float(share.mean()) * (lift - look.lift)
+                lack = look.missing + share[SAMPLED, SAMPLED] * (moved_map(lack, look.onward.cells) - look.missing)
             if i < count:
                 if not look.is_given:
                     ab = self._states.ab(later, channels)
-                    look.ab = lifted(ab, vividness(_sampled(ab)), lift * look.vividness) if self.lifts else ab
+                    look.ab = lifted(ab, lack * look.strength, look.users)
                 look.state, look.is_settled = None, True
 
     def between(self, seen: Seen) -> np.ndarray:
@@ -240,7 +241,6 @@ class Smoother:
         right /= left + right
         before, after = moved(seen.look.ab, seen.motion), moved(after.ab, onward)
         ab = before * (1 - right) + after * right
-        if not self.lifts:
-            return ab
-        found, left, right = (vividness(_sampled(part)) for part in (ab, before, after))
-        return lifted(ab, found, (1 - share) * left + share * right)
+        users = np.maximum(seen.look.users, seen.look.next.users)
+        right = right[SAMPLED, SAMPLED]
+        return lifted(ab, (1 - right) * strength_of(before) + right * strength_of(after), users)

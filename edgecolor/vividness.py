@@ -1,19 +1,47 @@
-"""How colorful ab is, and making up for what blending takes away: the mean of looks that disagree is grayish."""
+"""How strong colors are, and making up for what blending takes away: the mean of looks that disagree is grayish.
 
+Strength is measured around every fourth cell, as the mean square of chroma, so that things on which the looks agree are
+left as they are. All maps of it are (rows, columns) of those cells.
+"""
+
+import cv2
 import numpy as np
 
-MOST_LIFT = 2.0  # where looks disagree so much, their mean is left calm
+from edgecolor.motion.flow import warp_by
+
+EVERY = 4  # cells
+SAMPLED = slice(1, None, EVERY)  # of rows and columns
+NEAR = (3, 3)  # sampled cells over which the mean is taken
+LEAST_CHROMA = 2.0  # ab units: what is less colorful is gray enough to stay so
+MOST_LIFT = 3.0  # where looks disagree so much, their mean is left calm
 
 
-def vividness(ab: np.ndarray) -> float:
-    """Colorfulness of ab (2, ...) in ab units, 0 for gray; grows in proportion with ab.
+def strength(ab: np.ndarray) -> np.ndarray:
+    """Of ab (2, rows, columns) at the sampled cells: mean square of chroma around each."""
+    a, b = ab.astype(np.float32)
+    return cv2.blur(a * a + b * b, NEAR, borderType=cv2.BORDER_REPLICATE) + LEAST_CHROMA**2
 
-    source  Hasler and Suesstrunk, SPIE 2003, the measure in CIELAB
+
+def strength_of(ab: np.ndarray) -> np.ndarray:
+    """The same of ab (2, h, w)."""
+    return strength(ab[:, SAMPLED, SAMPLED])
+
+
+def missing(said: np.ndarray, blended: np.ndarray) -> np.ndarray:
+    """How many times as strong as blended colors those are that were said, from their strengths."""
+    return np.minimum(said / blended, MOST_LIFT**2)
+
+
+def moved_map(values: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """A map (rows, columns) of another frame brought here along motion (h, w, 2) in cells."""
+    return warp_by(values, cells[SAMPLED, SAMPLED] / np.float32(EVERY))
+
+
+def lifted(ab: np.ndarray, wanted: np.ndarray, users: np.ndarray | float = 0.0) -> np.ndarray:
+    """ab (2, h, w) made as strong as wanted (rows, columns): at most MOST_LIFT times its chroma, and never weaker.
+
+    users  (h, w) in [0, 1]: share of colors that are to stay as they are
     """
-    a, b = ab.reshape(2, -1).astype(np.float64)
-    return float(np.hypot(a.std(), b.std()) + 0.37 * np.hypot(a.mean(), b.mean()))
-
-
-def lifted(ab: np.ndarray, found: float, wanted: float) -> np.ndarray:
-    """ab (2, h, w), as vivid as found, made as vivid as wanted: at most MOST_LIFT times, and never less vivid."""
-    return ab * np.float32(min(max(wanted / found, 1.0), MOST_LIFT) if found else 1.0)
+    factor = np.sqrt(np.clip(wanted / strength_of(ab), 1, MOST_LIFT**2))
+    factor = cv2.resize(factor, ab.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+    return ab * (1 + (factor - 1) * (1 - np.float32(users)))

@@ -19,7 +19,8 @@ LEVELS = {
         (
             ("frames", "config", "errors", "catalogue"),
             ("color",),
-            ("stages", "motion", "manifest", "times", "vividness"),
+            ("stages", "motion", "manifest", "times"),
+            ("vividness", "mood"),
             ("hints", "hint_spread"),
             ("models", "kernels", "plugins", "engines", "gpu"),
             ("memory",),
@@ -28,7 +29,7 @@ LEVELS = {
             ("recollection", "look_state"),
             ("smoothing",),
             ("look_ahead",),
-            ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid", "mood"),
+            ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid"),
             ("colorize", "coltran", "reference_files", "hint_files"),
             ("bench", "preview"),
             ("train", "export"),

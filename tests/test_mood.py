@@ -1,16 +1,18 @@
 """The mood of colors: warmth of any model's colors, brightness of a picture."""
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
 
-from edgecolor.backends import open_backend
 from edgecolor.cli import main
 from edgecolor.color.lab import srgb_to_lab
 from edgecolor.colorize import open_colorizer
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
-from edgecolor.mood import DAYLIGHT, brighten, warmed
+from edgecolor.frames import ChromaFormat, LumaFormat, LumaFrame, Matrix, Siting
+from edgecolor.mood import DAYLIGHT, brighten
 
 
 def lab_of(rgb):
@@ -28,20 +30,26 @@ def test_warmth_moves_all_colors_along_the_way_from_d65_to_d50():
     # White under D50, seen as if the light were D65 still.
     white = skcolor.xyz2lab(np.array([[[0.96422, 1, 0.82521]]]), illuminant="D65")[0, 0, 1:]
     np.testing.assert_allclose(DAYLIGHT, white / np.linalg.norm(white), atol=0.01)
-    net = open_backend()
-    net.start(1, 64, 96)
-    lightness = np.random.default_rng(0).uniform(0, 100, (1, 1, 64, 96)).astype(np.float32)
-    plain = net.step(lightness, 0.0)
-    warm = warmed(net, ColorConfig(warmth=20.0, saturation=1.0))
-    np.testing.assert_allclose(warm.step(lightness, 0.0) - plain, np.broadcast_to(20 * DAYLIGHT[:, None, None],
-                               plain.shape[1:])[None], rtol=0, atol=1e-4)  # fmt: skip
-    # The state is the network's own: what comes after is warmed once, not once more for each frame.
-    again = warm.step(lightness, 0.9)
-    np.testing.assert_allclose(again - plain, np.broadcast_to(20 * DAYLIGHT[:, None, None], plain.shape), atol=1e-2)
-    logits, _ = net.logits(lightness)
-    np.testing.assert_allclose(warm.decode(logits, 0.0), again, rtol=0, atol=2e-2)
-    assert warm.manifest is net.manifest and warmed(net, ColorConfig()) is net and warmed(net, None) is net
-    assert warmed(net, ColorConfig(warmth=20.0, saturation=0.0)) is net  # gray stays gray
+    luma_format = LumaFormat(96, 64, 8, Matrix.BT709, full_range=False)
+    rng, frames = np.random.default_rng(0), []
+    for index in range(6):
+        luma = cv2.resize(rng.integers(16, 236, (8, 12), dtype=np.uint8), (96, 64))
+        frames.append(LumaFrame(luma if index % 3 == 0 else frames[-1].luma, index, Fraction(1, 4)))
+    ab = {}
+    for warmth, saturation in ((0.0, 1.0), (20.0, 1.0), (20.0, 2.0), (20.0, 0.0)):
+        for look_ahead in (0.0, 0.5):
+            config = ColorConfig(
+                warmth=warmth, saturation=saturation, working_size=64, half_life=1.0, look_ahead=look_ahead
+            )
+            colorizer = open_colorizer(config=config)
+            colorizer.begin(luma_format, ChromaFormat(96, 64, 0, 0, Siting.CENTER))
+            ab[warmth, saturation, look_ahead] = np.array([colors for _, colors in colorizer.colors(frames)])
+    way = DAYLIGHT[:, None, None]
+    for look_ahead in (0.0, 0.5):  # smoothed colors too are warmed once, not once more for each frame
+        plain = ab[0.0, 1.0, look_ahead]
+        for saturation, moved in ((1.0, 20 * way), (2.0, 10 * way), (0.0, 0 * way)):  # before saturation; gray stays
+            found = ab[20.0, saturation, look_ahead] - plain
+            np.testing.assert_allclose(found, np.broadcast_to(moved, plain.shape), rtol=0, atol=1e-3)
 
 
 def test_a_warm_picture_is_more_yellow_and_as_light(photograph):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgecolor.color.lab import srgb_to_lab
+from edgecolor.color.tokens import palette
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.frames import ChromaFormat, LumaFormat, LumaFrame, Matrix, Siting
@@ -39,6 +40,12 @@ class Recorder:
         self.keep = keep
         self.temperatures.append(temperature)
         return np.broadcast_to(np.float32([20, 10])[None, :, None, None], (1, 2, *self.grid)).copy()
+
+    def probs(self):
+        centers = palette("ab313").centers
+        probs = np.zeros((1, *self.grid, len(centers)), np.float32)
+        probs[..., (centers == (20, 10)).all(axis=1)] = 1
+        return probs
 
 
 def frame(value, pts: int, rate: int = 25) -> LumaFrame:

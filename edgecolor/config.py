@@ -15,7 +15,8 @@ class ColorConfig:
     warmth: float = 0.0  # ab units that all colors move along daylight's line: above 0 to amber, below to blue
     half_life: float = 1.0  # seconds until a past frame weighs half; 0 turns smoothing off
     scene_cut: float = 0.5  # how unlike two frames must be to drop the past, in (0, 1]; see motion/scene_cut.py
-    look_ahead: float = 0.5  # seconds of later looks that have a say, at the least; 0: colors depend on the past alone
+    # Seconds of later looks that have a say, as far as memory holds them; 0: colors depend on the past alone.
+    look_ahead: float = 0.5
     shot_memory: float = 0.0  # say of the colors that things had before in this video, in [0, 1]; 0: none
     motion: str = "flow"  # between frames, one of MOTIONS
     network_rate: float = 3.0  # looks of the network per second of video, at the least; 0: at every frame

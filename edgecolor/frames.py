@@ -55,7 +55,7 @@ class LumaFrame:
     time_base: Fraction  # seconds per count
     duration: int | None = None  # in counts of time_base, None where the container does not say
     # (n, 6) float32, in luma samples as decoded: x and y of a block's middle, its width and height, and (dx, dy) to
-    # where it was in the frame shown before; no block: nothing moved. None where that is not known, or nobody asked.
+    # where it was in the frame shown before. None where that is not known, or nobody asked.
     vectors: np.ndarray | None = None
 
     @property

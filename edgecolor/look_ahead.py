@@ -36,7 +36,7 @@ class LookAhead:
             if not seen.look.weight:
                 yield from self.rest()
             self._looks.append(seen.look)
-            if seen.seconds - self._looks[0].seconds >= 2 * self.window or self.is_full:
+            if len(self._looks) > 1 and (seen.seconds - self._looks[0].seconds >= 2 * self.window or self.is_full):
                 yield from self._settled(seen.seconds - self.window)
         self._waiting.append((item, seen))
         self._frames += seen is not None
@@ -44,6 +44,8 @@ class LookAhead:
     def _settled(self, until: float) -> Iterator[tuple[Any, np.ndarray | None]]:
         """Everything before the last look up to that time; before the second one at least."""
         count = max(sum(look.seconds <= until for look in self._looks), 2)
+        if self.is_full:  # half of them at once: each time the way back is over all that are left
+            count = max(count, len(self._looks) // 2 + 1)
         self.smoother.settle(self._looks, count)
         self._looks = self._looks[count - 1 :]
         while self._waiting and not _is_of(self._waiting[0][1], self._looks[0]):

@@ -70,7 +70,7 @@ class LookStates:
         x, y = columns + cells[..., 0], rows + cells[..., 1]
         past = bilinear(before.values, x[SAMPLED, SAMPLED], y[SAMPLED, SAMPLED])
         keep = keep[SAMPLED, SAMPLED, None]
-        said = (state.values[SAMPLED, SAMPLED] - keep * past) / np.maximum(1 - keep, LEAST_SAID)
+        said = past + (state.values[SAMPLED, SAMPLED] - past) / np.maximum(1 - keep, LEAST_SAID)
         if self.centers is not None:
             said = annealed_mean(np.maximum(said, 0), self.centers, self.temperature)
         return np.moveaxis(said, 2, 0)

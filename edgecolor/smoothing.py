@@ -45,8 +45,8 @@ class Look:
     weight: float  # of the look before it, where both show the same thing
     state: LookState | None = None  # that ab was made from; None once no later look can change it
     strength: np.ndarray | None = None  # of ab before it was lifted; this and the next as in vividness.py
-    missing: np.ndarray | None = None  # as many times stronger is what the network said
-    users: np.ndarray | float = 0.0  # (h, w) in [0, 1]: share of colors that the user gave, which are not lifted
+    missing: np.ndarray | None = None  # as many times stronger is what the network said, or weaker where below 1
+    users: np.ndarray | None = None  # (h, w) in [0, 1]: share of colors that the user gave, which are not lifted
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
     is_settled: bool = False
@@ -168,9 +168,11 @@ class Smoother:
             look.state = self._states.of(ab)
             look.strength = strength_of(ab)
             look.missing = np.ones_like(look.strength)
-            look.users = self._users(look.is_given)
+            look.users = np.broadcast_to(np.float32(self._users(look.is_given)), ab.shape[1:])
             if weight and not look.is_given:
-                look.missing = self._missing(look, before, self._without_fresh(keep)[0], cells[0])
+                kept = self._without_fresh(keep)[0]
+                look.missing = self._missing(look, before, kept, cells[0])
+                look.users = np.maximum(look.users, kept * warp_by(before.users, cells[0]))
                 look.ab = lifted(ab, look.missing * look.strength, look.users)
         if weight:
             before.next, before.onward = look, onward
@@ -213,20 +215,21 @@ class Smoother:
         if first == len(looks) - 1:
             return
         channels = np.flatnonzero(np.any([look.state.telling for look in looks[first:]], axis=0))
-        later, lack = last.state.values.take(channels, axis=2), last.missing
+        later, lack, users = last.state.values.take(channels, axis=2), last.missing, last.users
         for i in reversed(range(first, len(looks) - 1)):
             look = looks[i]
             own = look.state.values.take(channels, axis=2)  # in memory as the state is; indexing would turn it over
             if look.is_given:  # the user's colors stay, and those before see them as they are
-                later, lack = own, look.missing
+                later, lack, users = own, look.missing, look.users
             else:
                 share = look.next.weight * look.onward.shown
                 later = own + share[..., None] * (warp(later[None], look.onward.cells[None])[0] - own)
+                users = np.maximum(look.users, share * warp_by(users, look.onward.cells))
                 lack = look.missing + share[SAMPLED, SAMPLED] * (moved_map(lack, look.onward.cells) - look.missing)
             if i < count:
                 if not look.is_given:
                     ab = self._states.ab(later, channels)
-                    look.ab = lifted(ab, lack * look.strength, look.users)
+                    look.ab, look.users = lifted(ab, lack * look.strength, users), users
                 look.state, look.is_settled = None, True
 
     def between(self, seen: Seen) -> np.ndarray:
@@ -239,8 +242,8 @@ class Smoother:
         # What only one of the two looks shows comes from that one; what neither shows, from both.
         left, right = (1 - share) * (seen.motion.shown + 0.01), share * (onward.shown + 0.01)
         right /= left + right
-        before, after = moved(seen.look.ab, seen.motion), moved(after.ab, onward)
-        ab = before * (1 - right) + after * right
-        users = np.maximum(seen.look.users, seen.look.next.users)
+        first, second = moved(seen.look.ab, seen.motion), moved(after.ab, onward)
+        ab = first * (1 - right) + second * right
+        users = np.maximum(warp_by(seen.look.users, seen.motion.cells), warp_by(after.users, onward.cells))
         right = right[SAMPLED, SAMPLED]
-        return lifted(ab, (1 - right) * strength_of(before) + right * strength_of(after), users)
+        return lifted(ab, (1 - right) * strength_of(first) + right * strength_of(second), users)

@@ -1,7 +1,7 @@
 """How strong colors are, and making up for what blending takes away: the mean of looks that disagree is grayish.
 
-Strength is measured around every fourth cell, as the mean square of chroma, so that things on which the looks agree are
-left as they are. All maps of it are (rows, columns) of those cells.
+Strength is measured around every fourth cell, as the mean square of chroma and a little, so that where the looks agree
+colors are left as they are, things of a few cells aside. All maps of it are (rows, columns) of those cells.
 """
 
 import cv2
@@ -17,7 +17,7 @@ MOST_LIFT = 3.0  # where looks disagree so much, their mean is left calm
 
 
 def strength(ab: np.ndarray) -> np.ndarray:
-    """Of ab (2, rows, columns) at the sampled cells: mean square of chroma around each."""
+    """Of ab (2, rows, columns) at the sampled cells: mean square of chroma around each, and that of the least."""
     a, b = ab.astype(np.float32)
     return cv2.blur(a * a + b * b, NEAR, borderType=cv2.BORDER_REPLICATE) + LEAST_CHROMA**2
 

@@ -158,7 +158,9 @@ def ghosting(colors: Colors, clip: MovingPatterns | None = None) -> dict[str, fl
         else:
             unsmoothed = _add_both(found, colors, path, Path(folder))
             net = SteadyColors(colors.net.manifest, mean_colors(clip, unsmoothed) / max(colors.saturation, 1e-6))
-            _add_both(steady, type(colors)(net, colors.config), path, Path(folder))
+            # The colors are warm already, and memory asks for what only a real network has.
+            config = replace(colors.config, warmth=0.0, shot_memory=0.0)
+            _add_both(steady, type(colors)(net, config), path, Path(folder))
     return found.figures() | {"ghosting_steady_ab": steady.figures()["ghosting_ab"]}
 
 

@@ -16,7 +16,7 @@ LATTICE = 8  # px: side of the blocks that vectors are laid out in
 def vectors_to_cells(vectors: np.ndarray, luma_format: LumaFormat, h: int, w: int) -> np.ndarray:
     """Vectors of a frame, see LumaFrame.vectors, as motion (h, w, 2) of the upright picture's cells, in cells.
 
-    Where there is no vector nothing moves: encoders skip such blocks.
+    Blocks without a vector were coded anew, mostly: they are taken as unmoved, and fail the check if they are not.
     """
     height, width = luma_format.height, luma_format.width
     laid = np.zeros((-(-height // LATTICE), -(-width // LATTICE), 2), np.float32)
@@ -24,7 +24,7 @@ def vectors_to_cells(vectors: np.ndarray, luma_format: LumaFormat, h: int, w: in
     left = np.floor((vectors[:, 0] - vectors[:, 2] / 2) / LATTICE + 0.5).astype(np.intp)
     top = np.floor((vectors[:, 1] - vectors[:, 3] / 2) / LATTICE + 0.5).astype(np.intp)
     sizes = vectors[:, 2:4].astype(np.intp)
-    for wide, high in {tuple(size) for size in np.unique(sizes, axis=0)}:
+    for wide, high in np.unique(sizes, axis=0):
         like = (sizes == (wide, high)).all(axis=1)
         for down in range(max(high // LATTICE, 1)):
             for right in range(max(wide // LATTICE, 1)):

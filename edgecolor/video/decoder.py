@@ -73,6 +73,8 @@ class LumaDecoder:
         except av.error.FFmpegError:
             if packet.dts is None or self._span.holds(packet.dts, self.time_base):  # before it, the seek is to blame
                 self.damage.broken_packets += 1
+            if self._vectors:
+                self._vectors.forget()
             return
         for frame in frames:
             self._decoded += 1

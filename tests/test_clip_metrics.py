@@ -261,7 +261,7 @@ def test_steady_colors_are_the_given_ones_wherever_the_things_are(tmp_path):
 def test_ghosting_of_a_steady_network_is_without_the_flicker(kind, palette):
     clip = MovingPatterns(9)
     net = Flickering(Manifest("flickering", kind=kind, palette=palette), COLORS)
-    figures = ghosting(Colorizer(net, ColorConfig()), clip)
+    figures = ghosting(Colorizer(net, ColorConfig(warmth=8.0)), clip)
     assert figures["ghosting_ab"] > 10 and 0 < figures["ghosting_steady_ab"] < figures["ghosting_ab"] / 6
 
 

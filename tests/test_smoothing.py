@@ -8,6 +8,7 @@ from scipy.ndimage import uniform_filter
 from edgecolor.color.tokens import annealed_mean, palette, softmax
 from edgecolor.config import ColorConfig
 from edgecolor.look_ahead import LookAhead
+from edgecolor.look_state import LookStates
 from edgecolor.manifest import Manifest
 from edgecolor.smoothing import Smoother, keep_of
 from edgecolor.stages.logits_to_ab import color_token_decode
@@ -243,3 +244,34 @@ def test_flicker_of_the_network_is_less_with_the_future_than_with_the_past_alone
     causal = np.array([causal.see(scene(), i / 10).ab() for i in range(60)])
     flicker = [np.abs(np.diff(ab[5:-5], axis=0)).mean() for ab in (ahead, causal)]
     assert flicker[0] < 0.6 * flicker[1]
+
+
+def test_what_the_user_gave_leads_over_without_being_lifted():
+    logits = np.zeros((8, H, W, TOKENS), np.float32)
+    logits[..., RED] = 20
+    gray = np.eye(TOKENS, dtype=np.float32)[np.linalg.norm(CENTERS, axis=1).argmin()]
+    smooth = smoother(logits)
+    ahead, given = LookAhead(smooth, 5), []
+    for i in range(9):
+        corrected = np.broadcast_to(gray, (H, W, TOKENS)) if i == 4 else None
+        given += ahead.add(i, smooth.see(scene(), i / 10, given=corrected))
+    chroma = [np.linalg.norm(ab, axis=0).mean() for ab in colors([*given, *ahead.rest()])]
+    keep = keep_of(0.1, 0.5)
+    probs = np.stack([keep, 1 - keep]) ** (1 / TEMPERATURE)  # of gray and red, in the look before
+    blended = probs[1] / probs.sum() * np.linalg.norm(CENTERS[RED])
+    assert chroma[4] < 1 and chroma[3] < 2 * blended
+    assert chroma[0] > chroma[1] > chroma[2] > chroma[3] and chroma[8] > chroma[7] > chroma[6] > chroma[5]
+
+
+@pytest.mark.parametrize("states", [1, 3, 9])
+def test_however_large_the_states_few_wait_and_each_way_back_is_short_on_average(states, monkeypatch):
+    monkeypatch.setattr("edgecolor.look_ahead.MOST_STATES", (states - 0.5) * H * W * TOKENS * 4)
+    steps, blends = [], LookStates.ab
+    monkeypatch.setattr(LookStates, "ab", lambda *given: steps.append(1) or blends(*given))
+    smooth = smoother(random_logits(40))
+    ahead, given = LookAhead(smooth, 10), []
+    for i in range(40):
+        given += ahead.add(i, smooth.see(scene(), i / 10))
+        assert i - len(given) <= states
+    given += ahead.rest()
+    assert [item for item, _ in given] == list(range(40)) and len(steps) <= 40

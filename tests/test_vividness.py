@@ -74,6 +74,10 @@ def test_what_the_network_said_is_read_from_two_states(kind):
         now = (1 - keep[..., None]) * np.moveaxis(said, 0, 2) + keep[..., None] * past
     found = states.said(LookState(now.astype(np.float32), None), LookState(before, None), keep, cells)
     assert np.abs(found - said[:, SAMPLED, SAMPLED]).max() < 0.05
+    # Of a frame that has hardly a say, as little is seen: neither gray nor noise.
+    faint = states.said(LookState(now.astype(np.float32), None), LookState(now, None), 0 * keep + 0.995, 0 * cells)
+    assert strength(faint).min() > 0.8 * strength(states.said(LookState(now, None), LookState(now, None), 0 * keep,
+                                                              0 * cells)).min()  # fmt: skip
     nothing = states.said(LookState(before, None), LookState(before, None), np.ones((H, W), np.float32), 0 * cells)
     assert np.isfinite(strength(nothing)).all()  # of a frame that has no say
 

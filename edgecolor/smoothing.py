@@ -17,13 +17,12 @@ import numpy as np
 from edgecolor.config import ColorConfig
 from edgecolor.hint_field import HintField
 from edgecolor.hints import Hint, HintedInput
-from edgecolor.look_state import LookState, LookStates
+from edgecolor.look_state import LookState, LookStates, blend
 from edgecolor.motion.codec_motion import CodecMotion
 from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.recollection import Recollection, as_logits
-from edgecolor.stages.logits_to_ab import warp
 from edgecolor.vividness import SAMPLED, lifted, missing, moved_map, strength, strength_of
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ class Smoother:
                 later, lack, users = own, look.missing, look.users
             else:
                 share = look.next.weight * look.onward.shown
-                later = own + share[..., None] * (warp(later[None], look.onward.cells[None])[0] - own)
+                later = blend(own, later, look.onward.cells, share)
                 users = np.maximum(look.users, share * warp_by(users, look.onward.cells))
                 lack = look.missing + share[SAMPLED, SAMPLED] * (moved_map(lack, look.onward.cells) - look.missing)
             if i < count:

@@ -38,7 +38,7 @@ def colorize(
     ),
     hints: Path | None = typer.Option(None, metavar="FILE", help="Text file with one such hint per line."),
     motion: str = typer.Option(
-        "flow", help="How motion is found: flow, or codec: by the file's own motion vectors where they hold."
+        "flow", help="flow, or codec: back to the last look by the file's own motion vectors, where they hold."
     ),
     network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),

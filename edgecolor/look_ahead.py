@@ -15,7 +15,7 @@ MOST_STATES = 1 << 29  # bytes of looks' states that wait
 class LookAhead:
     """Holds frames back until the looks of the next `window` seconds have a say in their colors.
 
-    Frames of up to two windows wait, so that each time the way back from the last look settles half of them.
+    Frames of up to two windows wait, or of two looks, so that each time the way back from the last look settles half of them.
     """
 
     def __init__(self, smoother: Smoother, window: float):
@@ -36,7 +36,9 @@ class LookAhead:
             if not seen.look.weight:
                 yield from self.rest()
             self._looks.append(seen.look)
-            if len(self._looks) > 1 and (seen.seconds - self._looks[0].seconds >= 2 * self.window or self.is_full):
+            # However short the window, one look after those that are settled has a say.
+            is_over = len(self._looks) > 2 and seen.seconds - self._looks[0].seconds >= 2 * self.window
+            if is_over or (len(self._looks) > 1 and self.is_full):
                 yield from self._settled(seen.seconds - self.window)
         self._waiting.append((item, seen))
         self._frames += seen is not None

@@ -135,7 +135,7 @@ class Colorizer:
     def colors(self, items: Iterable) -> Iterator[tuple[Any, np.ndarray | None]]:
         """A video's items, in order, each with its ab on the token grid, (2, h, w) float32; None where it is no frame.
 
-        They come late by up to twice the look-ahead.
+        They come late by up to twice the look-ahead, or by two looks where these are further apart.
         """
         if not self.look_ahead:
             for item in items:

@@ -129,8 +129,9 @@ def test_a_long_scene_in_windows_is_near_what_one_window_gives():
     whole = both_ways(logits, keep_of(0.1, 0.2))
     near, _ = run([scene()] * 60, logits, window=0.5, half_life=0.2)
     far, _ = run([scene()] * 60, logits, window=1.0, half_life=0.2)
-    causal, _ = run([scene()] * 60, logits, window=0.01, half_life=0.2)
-    errors = [np.abs(np.array(colors(given)) - whole).mean() for given in (causal, near, far)]
+    causal = smoother(logits, half_life=0.2)
+    causal = [causal.see(scene(), i / 10).ab() for i in range(60)]
+    errors = [np.abs(np.array(ab) - whole).mean() for ab in (causal, colors(near), colors(far))]
     assert errors[2] < errors[1] < errors[0] / 4 and errors[2] < 0.05 * np.abs(whole).mean()
 
 
@@ -140,6 +141,16 @@ def test_every_item_comes_once_and_in_order_and_only_frames_have_colors(window):
     given, smooth = run(frames, random_logits(31), window)
     assert [item for item, _ in given] == [(kind, i) for i in range(31) for kind in ("frame", "packet")]
     assert all((ab is None) == (item[0] == "packet") for item, ab in given) and smooth.scene_cuts == 4
+
+
+@pytest.mark.parametrize("window", [0.01, 0.1])
+def test_however_short_the_window_the_next_look_has_a_say_in_every_look(window):
+    logits = random_logits(40)
+    ahead = np.array(colors(run([scene()] * 40, logits, window, rate=2)[0]))
+    causal = smoother(logits, rate=2)
+    causal = np.array([causal.see(scene(), i / 10).ab() for i in range(40)])
+    away = np.abs(ahead - causal).mean(axis=(1, 2, 3))[::5]  # at each look
+    assert (away[:-1] > 0.5).all() and away[-1] < 1e-3
 
 
 def test_no_frame_waits_longer_than_two_windows():

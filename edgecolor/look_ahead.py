@@ -15,7 +15,8 @@ MOST_STATES = 1 << 29  # bytes of looks' states that wait
 class LookAhead:
     """Holds frames back until the looks of the next `window` seconds have a say in their colors.
 
-    Frames of up to two windows wait, or of two looks, so that each time the way back from the last look settles half of them.
+    Frames of up to two windows wait, or of two looks, so that each time the way back from the last look settles half of
+    them.
     """
 
     def __init__(self, smoother: Smoother, window: float):

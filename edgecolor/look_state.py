@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgecolor.chroma_gain import SAMPLED
 from edgecolor.color.tokens import annealed_mean, palette
 from edgecolor.stages.logits_to_ab import bilinear
-from edgecolor.vividness import SAMPLED
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend

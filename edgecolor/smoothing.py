@@ -5,7 +5,7 @@ Past looks are blended by ColorTokenDecode as they come, as probabilities, with 
 That is the filter half of a Kalman filter of colors that drift; looking ahead is the other half, the smoother of Rauch,
 Tung and Striebel (AIAA Journal, 1965): from the last look of a window back to the first, each look's probabilities are
 blended with those of the one after it, by the same weight. Without tokens both halves are done in ab. What is blended
-is then made as vivid as the looks were. A frame between two looks takes its colors from both, along the motion.
+then gets back the chroma that the looks had. A frame between two looks takes its colors from both, along the motion.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgecolor.chroma_gain import SAMPLED, chroma_power, chroma_power_of, moved_map, power_ratio, restored
 from edgecolor.config import ColorConfig
 from edgecolor.hint_field import HintField
 from edgecolor.hints import Hint, HintedInput
@@ -23,7 +24,6 @@ from edgecolor.motion.flow import Flow, Motion, search_picture, warp_by
 from edgecolor.motion.pace import Pace
 from edgecolor.motion.scene_cut import SceneCuts
 from edgecolor.recollection import Recollection, as_logits
-from edgecolor.vividness import SAMPLED, lifted, missing, moved_map, strength, strength_of
 
 if TYPE_CHECKING:
     from edgecolor.backends.base import Backend
@@ -43,9 +43,9 @@ class Look:
     ab: np.ndarray  # (2, h, w), by this look and the ones before it; once settled by those after it too
     weight: float  # of the look before it, where both show the same thing
     state: LookState | None = None  # that ab was made from; None once no later look can change it
-    strength: np.ndarray | None = None  # of ab before it was lifted; this and the next as in vividness.py
-    missing: np.ndarray | None = None  # as many times stronger is what the network said, or weaker where below 1
-    users: np.ndarray | None = None  # (h, w) in [0, 1]: share of colors that the user gave, which are not lifted
+    chroma_power: np.ndarray | None = None  # of ab before chroma was restored; this and the next as in chroma_gain.py
+    power_ratio: np.ndarray | None = None  # of what the network said to that
+    users: np.ndarray | None = None  # (h, w) in [0, 1]: share of colors that the user gave, which are not restored
     next: "Look | None" = None  # the next one of the scene
     onward: Motion | None = None  # from this one to the next
     is_settled: bool = False
@@ -165,14 +165,14 @@ class Smoother:
         look = Look(seconds, picture, ab, weight, is_given=given is not None)
         if self.half_life:
             look.state = self._states.of(ab)
-            look.strength = strength_of(ab)
-            look.missing = np.ones_like(look.strength)
+            look.chroma_power = chroma_power_of(ab)
+            look.power_ratio = np.ones_like(look.chroma_power)
             look.users = np.broadcast_to(np.float32(self._users(look.is_given)), ab.shape[1:])
             if weight and not look.is_given:
                 kept = self._without_fresh(keep)[0]
-                look.missing = self._missing(look, before, kept, cells[0])
+                look.power_ratio = self._power_ratio(look, before, kept, cells[0])
                 look.users = np.maximum(look.users, kept * warp_by(before.users, cells[0]))
-                look.ab = lifted(ab, look.missing * look.strength, look.users)
+                look.ab = restored(ab, look.power_ratio * look.chroma_power, look.users)
         if weight:
             before.next, before.onward = look, onward
         return look
@@ -183,11 +183,11 @@ class Smoother:
             return 1.0  # how far a network takes hints that are its input, it does not say
         return self.recollection.users if self.recollection else 0.0
 
-    def _missing(self, look: Look, before: Look, keep: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Look.missing, blended with that of the looks before as colors are: by itself it would flicker."""
-        said = strength(self._states.said(look.state, before.state, keep, cells))
+    def _power_ratio(self, look: Look, before: Look, keep: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Look.power_ratio, blended with that of the looks before as colors are: by itself it would flicker."""
+        said = chroma_power(self._states.said(look.state, before.state, keep, cells))
         keep = keep[SAMPLED, SAMPLED]
-        return (1 - keep) * missing(said, look.strength) + keep * moved_map(before.missing, cells)
+        return (1 - keep) * power_ratio(said, look.chroma_power) + keep * moved_map(before.power_ratio, cells)
 
     def _asked(self, lightness: np.ndarray, keep, cells, seconds: float, given: np.ndarray | None) -> np.ndarray:
         """ab (1, 2, h, w) of one look, blended with the past."""
@@ -214,21 +214,22 @@ class Smoother:
         if first == len(looks) - 1:
             return
         channels = np.flatnonzero(np.any([look.state.telling for look in looks[first:]], axis=0))
-        later, lack, users = last.state.values.take(channels, axis=2), last.missing, last.users
+        later, ratio, users = last.state.values.take(channels, axis=2), last.power_ratio, last.users
         for i in reversed(range(first, len(looks) - 1)):
             look = looks[i]
             own = look.state.values.take(channels, axis=2)  # in memory as the state is; indexing would turn it over
             if look.is_given:  # the user's colors stay, and those before see them as they are
-                later, lack, users = own, look.missing, look.users
+                later, ratio, users = own, look.power_ratio, look.users
             else:
                 share = look.next.weight * look.onward.shown
                 later = blend(own, later, look.onward.cells, share)
                 users = np.maximum(look.users, share * warp_by(users, look.onward.cells))
-                lack = look.missing + share[SAMPLED, SAMPLED] * (moved_map(lack, look.onward.cells) - look.missing)
+                part = share[SAMPLED, SAMPLED]
+                ratio = (1 - part) * look.power_ratio + part * moved_map(ratio, look.onward.cells)
             if i < count:
                 if not look.is_given:
                     ab = self._states.ab(later, channels)
-                    look.ab, look.users = lifted(ab, lack * look.strength, users), users
+                    look.ab, look.users = restored(ab, ratio * look.chroma_power, users), users
                 look.state, look.is_settled = None, True
 
     def between(self, seen: Seen) -> np.ndarray:
@@ -245,4 +246,4 @@ class Smoother:
         ab = first * (1 - right) + second * right
         users = np.maximum(warp_by(seen.look.users, seen.motion.cells), warp_by(after.users, onward.cells))
         right = right[SAMPLED, SAMPLED]
-        return lifted(ab, (1 - right) * strength_of(first) + right * strength_of(second), users)
+        return restored(ab, (1 - right) * chroma_power_of(first) + right * chroma_power_of(second), users)

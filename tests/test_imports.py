@@ -20,7 +20,7 @@ LEVELS = {
             ("frames", "config", "errors", "catalogue"),
             ("color",),
             ("stages", "motion", "manifest", "times"),
-            ("vividness", "mood"),
+            ("chroma_gain", "mood"),
             ("hints", "hint_spread"),
             ("models", "kernels", "plugins", "engines", "gpu"),
             ("memory",),

@@ -91,16 +91,16 @@ def color_of(probs: np.ndarray) -> np.ndarray:
     return np.moveaxis(annealed_mean(probs.astype(np.float64), CENTERS, TEMPERATURE), -1, 1)
 
 
-def strength(ab: np.ndarray) -> np.ndarray:
+def chroma_power(ab: np.ndarray) -> np.ndarray:
     """Of ab (n, 2, h, w), around every fourth cell: mean square of chroma, of gray 2 squared."""
     squares = (ab[:, :, 1::4, 1::4].astype(np.float64) ** 2).sum(axis=1)
     return uniform_filter(squares, (0, 3, 3), mode="nearest") + 4
 
 
-def as_vivid(settled: np.ndarray, filtered: np.ndarray, said: np.ndarray, keep: float) -> np.ndarray:
+def restored(settled: np.ndarray, filtered: np.ndarray, said: np.ndarray, keep: float) -> np.ndarray:
     """Settled ab (n, 2, h, w), made stronger by as much as filtered and settled are weaker than what was said."""
-    missing = back(forth(np.minimum(strength(said) / strength(filtered), 9), keep), keep)
-    factor = np.sqrt(np.clip(missing * strength(filtered) / strength(settled), 1, 9))
+    power_ratio = back(forth(np.minimum(chroma_power(said) / chroma_power(filtered), 9), keep), keep)
+    factor = np.sqrt(np.clip(power_ratio * chroma_power(filtered) / chroma_power(settled), 1, 9))
     assert factor.max() > 1.2
     return settled * np.stack([cv2.resize(part, (W, H)) for part in factor])[:, None]
 
@@ -109,7 +109,7 @@ def both_ways(logits: np.ndarray, keep: float) -> np.ndarray:
     """ab (n, 2, h, w) of a scene in which nothing moves."""
     probs = softmax(logits.astype(np.float64))
     filtered = forth(probs, keep)
-    return as_vivid(color_of(back(filtered, keep)), color_of(filtered), color_of(probs), keep)
+    return restored(color_of(back(filtered, keep)), color_of(filtered), color_of(probs), keep)
 
 
 def test_keep_halves_after_one_half_life_whatever_the_frame_rate():
@@ -215,7 +215,7 @@ def test_a_model_without_tokens_is_smoothed_both_ways_in_ab():
     given += ahead.rest()
     keep = keep_of(0.1, 0.5)
     filtered = forth(said, keep)
-    assert np.allclose(colors(given), as_vivid(back(filtered, keep), filtered, said, keep), atol=1e-3)
+    assert np.allclose(colors(given), restored(back(filtered, keep), filtered, said, keep), atol=1e-3)
 
 
 def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():
@@ -223,11 +223,11 @@ def test_a_frame_between_two_looks_goes_from_the_one_to_the_other():
     given, smooth = run([scene()] * 9, logits, window=5, fps=8, rate=2, half_life=1e-3)
     ab = colors(given)
     assert len(smooth.net.left) == 0  # looks at frames 0, 4 and 8
-    ends = strength(np.array([ab[0], ab[4]]))
+    ends = chroma_power(np.array([ab[0], ab[4]]))
     for i in range(1, 4):
         between = ab[0] + (ab[4] - ab[0]) * i / 4
         wanted = ends[0] + (ends[1] - ends[0]) * i / 4
-        factor = np.sqrt(np.clip(wanted / strength(between[None])[0], 1, 9))
+        factor = np.sqrt(np.clip(wanted / chroma_power(between[None])[0], 1, 9))
         assert np.allclose(ab[i], between * cv2.resize(factor, (W, H)), atol=1e-2)
 
 
@@ -257,7 +257,7 @@ def test_flicker_of_the_network_is_less_with_the_future_than_with_the_past_alone
     assert flicker[0] < 0.6 * flicker[1]
 
 
-def test_what_the_user_gave_leads_over_without_being_lifted():
+def test_what_the_user_gave_leads_over_with_its_own_chroma():
     logits = np.zeros((8, H, W, TOKENS), np.float32)
     logits[..., RED] = 20
     gray = np.eye(TOKENS, dtype=np.float32)[np.linalg.norm(CENTERS, axis=1).argmin()]

@@ -1,13 +1,13 @@
-"""What blending takes away from colors, and what is made up for. pytest tests/test_vividness.py"""
+"""What blending takes away from colors, and what is made up for. pytest tests/test_chroma_gain.py"""
 
 import numpy as np
 import pytest
 
+from edgecolor.chroma_gain import SAMPLED, chroma_power, chroma_power_of, moved_map, restored
 from edgecolor.color.tokens import annealed_mean, palette, softmax
 from edgecolor.look_state import LookState, LookStates
 from edgecolor.manifest import Manifest
 from edgecolor.stages.logits_to_ab import color_token_decode
-from edgecolor.vividness import SAMPLED, lifted, moved_map, strength, strength_of
 
 H, W = 16, 24
 CENTERS = palette("ab313").centers
@@ -18,29 +18,29 @@ def random_ab() -> np.ndarray:
     return RNG.uniform(-40, 40, (2, H, W)).astype(np.float32)
 
 
-def test_strength_grows_with_the_square_of_chroma_and_is_local():
+def test_chroma_power_grows_with_the_square_of_chroma_and_is_local():
     ab = random_ab()
-    assert np.allclose(strength_of(3 * ab) - 4, 9 * (strength_of(ab) - 4), rtol=1e-4)
+    assert np.allclose(chroma_power_of(3 * ab) - 4, 9 * (chroma_power_of(ab) - 4), rtol=1e-4)
     changed = ab.copy()
     changed[:, :4, :4] *= 2
-    assert strength_of(ab).shape == (4, 6)
-    assert np.array_equal(strength_of(ab)[2:], strength_of(changed)[2:])
-    assert (strength_of(changed)[:2, :2] > strength_of(ab)[:2, :2]).all()
+    assert chroma_power_of(ab).shape == (4, 6)
+    assert np.array_equal(chroma_power_of(ab)[2:], chroma_power_of(changed)[2:])
+    assert (chroma_power_of(changed)[:2, :2] > chroma_power_of(ab)[:2, :2]).all()
 
 
 def test_gray_stays_gray_and_nothing_becomes_weaker_or_three_times_as_strong():
     gray = np.full((2, H, W), 0.01, np.float32)
-    assert np.abs(lifted(gray, np.full((4, 6), 4.0 + 0.01))).max() < 0.02
+    assert np.abs(restored(gray, np.full((4, 6), 4.0 + 0.01))).max() < 0.02
     ab = random_ab()
-    assert np.allclose(lifted(ab, strength_of(ab) / 2), ab)
-    assert np.allclose(lifted(ab, strength_of(ab) * 4), 2 * ab, rtol=1e-5)
-    assert np.allclose(lifted(ab, strength_of(ab) * 100), 3 * ab, rtol=1e-5)
+    assert np.allclose(restored(ab, chroma_power_of(ab) / 2), ab)
+    assert np.allclose(restored(ab, chroma_power_of(ab) * 4), 2 * ab, rtol=1e-5)
+    assert np.allclose(restored(ab, chroma_power_of(ab) * 100), 3 * ab, rtol=1e-5)
 
 
 def test_colors_of_the_user_stay():
     ab, users = random_ab(), np.zeros((H, W), np.float32)
     users[4:9, 5:11] = 1
-    ours = lifted(ab, strength_of(ab) * 4, users)
+    ours = restored(ab, chroma_power_of(ab) * 4, users)
     assert np.array_equal(ours[:, 4:9, 5:11], ab[:, 4:9, 5:11])
     assert np.allclose(ours[:, 10:], 2 * ab[:, 10:], rtol=1e-5)
 
@@ -76,10 +76,10 @@ def test_what_the_network_said_is_read_from_two_states(kind):
     assert np.abs(found - said[:, SAMPLED, SAMPLED]).max() < 0.05
     # Of a frame that has hardly a say, as little is seen: neither gray nor noise.
     faint = states.said(LookState(now.astype(np.float32), None), LookState(now, None), 0 * keep + 0.995, 0 * cells)
-    assert strength(faint).min() > 0.8 * strength(states.said(LookState(now, None), LookState(now, None), 0 * keep,
-                                                              0 * cells)).min()  # fmt: skip
+    whole = states.said(LookState(now, None), LookState(now, None), 0 * keep, 0 * cells)
+    assert chroma_power(faint).min() > 0.8 * chroma_power(whole).min()
     nothing = states.said(LookState(before, None), LookState(before, None), np.ones((H, W), np.float32), 0 * cells)
-    assert np.isfinite(strength(nothing)).all()  # of a frame that has no say
+    assert np.isfinite(chroma_power(nothing)).all()  # of a frame that has no say
 
 
 def test_the_channels_that_matter_are_all_that_color_the_picture():

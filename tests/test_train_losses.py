@@ -190,6 +190,18 @@ def test_distillation_is_the_divergence_of_softened_distributions(teacher, batch
     assert float(loss_of(config, tokens, batch)) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_teacher_sees_what_was_undamaged_where_it_is_told_to(teacher, batch, tokens):
+    path, state = teacher("tiny")
+    tokens.load_state_dict(state)
+    batch.undamaged = batch.lightness.clone()
+    batch.lightness = (batch.lightness + 40 * torch.randn_like(batch.lightness)).clamp(0, 100)
+    assert float(loss_of(LossConfig("distill", teacher=str(path)), tokens, batch)) == pytest.approx(0, abs=1e-6)
+    p, q = (softmax(tokens(x)[0].detach().double().numpy()) for x in (batch.undamaged, batch.lightness))
+    expected = (p * np.log(p / q)).sum(-1).mean()
+    config = LossConfig("distill", teacher=str(path), undamaged=True)
+    assert expected > 1e-5 and float(loss_of(config, tokens, batch)) == pytest.approx(expected, rel=1e-2)
+
+
 def test_a_tokens_student_learns_ab_from_a_regression_teacher(teacher, batch, tokens):
     path, state = teacher("tiny-ab")
     master = TINY["tiny-ab"]()

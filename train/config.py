@@ -18,6 +18,7 @@ LOSS_KINDS = (
     "mobilenet",
     "kernel",
     "temporal",
+    "temporal_ab",
     "distill",
     "branch",
     "bits",
@@ -60,6 +61,9 @@ class DataConfig:
     min_spread: float = 0.0  # ab units across the hue that a picture has most of: 1.5 leaves out strong single tones
     short_side: int = 256  # pixels; larger pictures are kept in memory at this size, 0 keeps them as they are
     zoom: tuple[float, float] = (0.45, 1.0)  # side of the crop, as a share of the picture's short side
+    shake: int = (
+        0  # cells: a still picture's frame before, for pairs, is the same picture moved by up to this; 0: no pair
+    )
     gamma: float = 0.25  # lightness is bent by a gamma of up to 1 + this, on 30 % of the crops: films differ in tone
     on: str = "auto"  # where the pictures live: memory, device (crops are cut there), auto: device on a GPU
 
@@ -67,6 +71,7 @@ class DataConfig:
         check_choice("on", self.on, ("auto", "memory", "device"))
         check_range("zoom[0]", self.zoom[0], 0.05, self.zoom[1])
         check_range("zoom[1]", self.zoom[1], 0.05, 1)
+        check_range("shake", self.shake, 0, 32)
         check_range("gamma", self.gamma, 0, 1)
         check_range("min_chroma", self.min_chroma, 0, 100)
         check_range("min_spread", self.min_spread, 0, 100)
@@ -117,7 +122,10 @@ class LossConfig:
     weights: str = ""
     side: int = 0  # mobilenet, kernel: pixels that a crop is enlarged to before the classifier looks; 0: as it is
     teacher: str = ""  # distill: a checkpoint
-    temperature: float = 1.0  # distill: of both distributions; l1, l2, lpips, mobilenet, kernel: the mean's
+    undamaged: bool = False  # distill: the teacher sees each crop as it was before `degrade`
+    temperature: float = (
+        1.0  # distill: of both distributions; l1, l2, lpips, mobilenet, kernel, temporal_ab: the mean's
+    )
 
     def __post_init__(self):
         check_choice("kind", self.kind, LOSS_KINDS)
@@ -226,7 +234,7 @@ class TrainConfig:
     @property
     def needs_pairs(self) -> bool:
         """Whether neighbouring frames are wanted."""
-        return any(loss.kind == "temporal" for loss in self.losses)
+        return any(loss.kind.startswith("temporal") for loss in self.losses)
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> TrainConfig:

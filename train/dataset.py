@@ -38,6 +38,7 @@ class Batch:
     previous: Tensor | None = None  # (N, 1, h0, w0), the frame before
     motion: Tensor | None = None  # (N, h, w, 2) float32, (dx, dy) in cells to where each cell was in it
     seen: Tensor | None = None  # (N, h, w) float32, 1 where the frame before shows the same thing
+    undamaged: Tensor | None = None  # (N, 1, h0, w0), lightness before it was made to look like old film
 
     def __len__(self) -> int:
         return len(self.lightness)
@@ -76,8 +77,8 @@ class Photographs:
         if not self.pictures:
             where = ", ".join(source.path for source in config.sources)
             raise ConfigError(f"data.sources leave no picture ({where}; left out: {self.counts})")
-        if pairs and not self.previous:
-            raise ConfigError("a temporal loss needs pairs of frames, and data.sources holds no video")
+        if pairs and not self.previous and not config.shake:
+            raise ConfigError("a temporal loss needs pairs of frames: name a video in data.sources, or set data.shake")
         log.info("%d pictures (left out: %s)", len(self.pictures), self.counts)
         self.cumulative = np.cumsum(weights) / np.sum(weights)
 
@@ -115,26 +116,40 @@ class Photographs:
         rng = np.random.default_rng(seed)
         draws = [self.draw(rng) for _ in range(count)]
         items = [self._item(draws[i], (*seed, DEGRADE_STREAM, i), size, stride) for i in range(count)[part]]
-        stacked = [torch.from_numpy(np.stack(column)) for column in zip(*items, strict=True)]
-        return Batch(*stacked)
+        return Batch(**{name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]})
 
-    def _item(self, draw: Draw, seed: tuple[int, ...], size: int, stride: int) -> tuple[np.ndarray, ...]:
-        rgb = self.cut(self.pictures[draw.picture], draw, size)
-        lightness = bent_lightness(rgb, draw.bend)
-        frames, motion, seen = [lightness], None, None
+    def _item(self, draw: Draw, seed: tuple[int, ...], size: int, stride: int) -> dict[str, np.ndarray]:
+        """A Batch's fields of one crop."""
+        rng = np.random.default_rng(seed)
+        rgb, before, motion, seen = self._frames(draw, rng, size, stride)
+        frames = [bent_lightness(frame, draw.bend) for frame in (rgb, before) if frame is not None]
+        item = {"ab": ab_of(rgb, stride)}
         if self.pairs:
-            before = self.previous.get(draw.picture)
-            cells = size // stride
-            if before is None:
-                frames.append(lightness)
-                motion, seen = np.zeros((cells, cells, 2), np.float32), np.zeros((cells, cells), np.float32)
-            else:
-                frames.append(bent_lightness(self.cut(before, draw, size), draw.bend))
+            if motion is None:
                 motion, seen = motion_in_cells(*frames, stride)
+            item |= {"motion": motion, "seen": seen}
         if self.degrade:
-            frames = self.degrade(frames, np.random.default_rng(seed))
-        item = (frames[0][None], ab_of(rgb, stride))
-        return (*item, frames[1][None], motion, seen) if self.pairs else item
+            item["undamaged"] = frames[0][None]
+            frames = self.degrade(frames, rng)
+        return item | {name: frame[None] for name, frame in zip(("lightness", "previous"), frames, strict=False)}
+
+    def _frames(self, draw: Draw, rng: np.random.Generator, size: int, stride: int) -> tuple:
+        """The crop and, for pairs, the one before it, (size, size, 3) uint8 each; their motion and what was seen, where
+        that is known without looking."""
+        picture, before = self.pictures[draw.picture], self.previous.get(draw.picture)
+        if not self.pairs:
+            return self.cut(picture, draw, size), None, None, None
+        if before is not None:
+            return self.cut(picture, draw, size), self.cut(before, draw, size), None, None
+        shake, cells = self.config.shake, size // stride
+        wide = self.cut(picture, draw, size + shake * stride)
+        places = rng.integers(0, shake + 1, (2, 2))  # of both crops in the wide one, (y, x) in cells
+        now, before = (wide[y * stride :, x * stride :][:size, :size] for y, x in places)
+        moved = places[0] - places[1]
+        motion = np.broadcast_to(moved[::-1].astype(np.float32), (cells, cells, 2)).copy()
+        came_from = np.stack(np.mgrid[:cells, :cells], axis=-1) + moved
+        seen = ((came_from >= 0) & (came_from < cells)).all(axis=-1) & (shake > 0)
+        return now, before, motion, seen.astype(np.float32)
 
 
 def bent_lightness(rgb: np.ndarray, bend: float) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""Pairs of frames that are made from still pictures, and the losses that use them."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch")
+
+from train_tiny import TINY, crops_of, write_folder  # noqa: E402
+
+from edgecolor.color.tokens import annealed_mean, palette, softmax  # noqa: E402
+from edgecolor.errors import ConfigError  # noqa: E402
+from edgecolor.train.config import DataConfig, DegradeConfig, LossConfig, Source  # noqa: E402
+from edgecolor.train.dataset import Batch, Photographs  # noqa: E402
+from edgecolor.train.degrade import Degrade  # noqa: E402
+from edgecolor.train.losses import build_losses  # noqa: E402
+from edgecolor.train.prediction import Prediction, centers_of  # noqa: E402
+
+CELL = 4  # samples
+SHAKE = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photograph):
+    return write_folder(tmp_path_factory.mktemp("data") / "photos", crops_of(photograph))
+
+
+def pairs_of(folder, shake: int, degrade: Degrade | None = None) -> Batch:
+    data = DataConfig(sources=(Source(str(folder), "folder"),), min_chroma=0.0, shake=shake)
+    return Photographs(data, True, degrade).batch((3, 0), 64, 8)
+
+
+def test_a_still_picture_is_its_own_frame_before_moved_by_whole_cells(folder):
+    batch = pairs_of(folder, SHAKE)
+    moves = batch.motion[:, 0, 0].long()
+    assert (batch.motion == moves[:, None, None].float()).all() and moves.abs().max() == SHAKE
+    assert len({tuple(move) for move in moves.tolist()}) > 4
+    for now, before, seen, (dx, dy) in zip(batch.lightness, batch.previous, batch.seen, moves.tolist(), strict=True):
+        rows, columns = (slice(max(0, -d), 16 - max(0, d)) for d in (dy, dx))
+        expected = torch.zeros(16, 16)
+        expected[rows, columns] = 1
+        assert torch.equal(seen, expected)
+        samples = [slice(s.start * CELL, s.stop * CELL) for s in (rows, columns)]
+        there = [slice(s.start + d * CELL, s.stop + d * CELL) for s, d in zip(samples, (dy, dx), strict=True)]
+        assert torch.equal(now[0][samples[0], samples[1]], before[0][there[0], there[1]])
+
+
+def test_without_shake_a_still_picture_gives_no_pair(folder):
+    with pytest.raises(ConfigError, match="data.shake"):
+        pairs_of(folder, 0)
+
+
+def test_both_frames_are_damaged_anew_and_what_they_were_is_kept(folder):
+    clean = pairs_of(folder, SHAKE)
+    worn = pairs_of(folder, SHAKE, Degrade(DegradeConfig(grain=1.0)))
+    assert clean.undamaged is None and torch.equal(worn.undamaged, clean.lightness)
+    assert torch.equal(worn.ab, clean.ab) and torch.equal(worn.motion, clean.motion)
+    noise = [(a - b).flatten() for a, b in ((worn.lightness, clean.lightness), (worn.previous, clean.previous))]
+    assert min(float(n.abs().mean()) for n in noise) > 0.5
+    assert abs(float(torch.corrcoef(torch.stack(noise))[0, 1])) < 0.2
+
+
+def test_the_temporal_loss_of_ab_is_what_a_viewer_sees_of_the_change():
+    random = np.random.default_rng(5)
+    now, before = random.normal(0, 2, (2, 1, 4, 6, 313)).astype(np.float32)
+    seen = (random.random((1, 4, 6)) < 0.7).astype(np.float32)
+    ab = [annealed_mean(softmax(logits.astype(np.float64)), palette("ab313").centers, 0.2) for logits in (now, before)]
+    came_from = np.concatenate([ab[1][:, :, 1:], ab[1][:, :, -1:]], axis=2)  # a cell to the right
+    expected = (np.abs(ab[0] - came_from).mean(-1) / 110 * seen).sum() / seen.sum()
+    motion = torch.tensor([1.0, 0.0]).expand(1, 4, 6, 2)
+    batch = Batch(torch.zeros(1, 1, 16, 24), torch.zeros(1, 4, 6, 2), None, motion, torch.from_numpy(seen))
+    model = TINY["tiny"]()
+    term = build_losses((LossConfig("temporal_ab", temperature=0.2),), model, torch.full((313,), 1 / 313))
+    predicted, previous = (Prediction(torch.from_numpy(logits), centers_of(model)) for logits in (now, before))
+    found = term(predicted, batch, previous)[0]
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)

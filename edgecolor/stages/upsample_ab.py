@@ -1,7 +1,7 @@
 """ab of the token grid -> ab at the chroma planes' size, with its edges taken from the luma.
 
 Within a window of 3 x 3 cells ab is modelled as gain x luma + offset; the two are enlarged linearly, and the full-size
-luma brings the edges back. Source: He, Sun, "Fast Guided Filter", arXiv 1505.00996. Two things are different. The
+luma brings the edges back. Source: He, Sun, "Fast Guided Filter", arXiv 1505.00996. Three things are different. The
 offset of each cell is set so that the model gives that cell's own ab, instead of a mean over windows: the filter then
 only adds detail to what the network said. With the true ab of photographs as input the error is 5 to 10 % below that
 of linear interpolation this way, and 25 to 50 % above it with the mean. And the gains are not averaged over windows
@@ -17,10 +17,10 @@ from edgecolor.errors import ConfigError, ShapeError
 from edgecolor.frames import ChromaFormat, LumaFormat, Siting
 from edgecolor.stages.check import check_luma, check_rotation
 
-WINDOW = 3  # cells; wider ones mix colors of different things
-# The contrast of luma, as a fraction of black to white, above which its edges count as edges of color. Half of it lets
-# texture through into the color, twice of it makes edges as soft as plain interpolation does.
-EDGE_CONTRAST = 0.07
+WINDOW = 3  # cells, weighted 1 2 1 each way; wider ones mix colors of different things
+# The contrast of luma (standard deviation in the window, black to white spanning 1) at which an edge counts half as one
+# of color. Less of it lets texture through into the color, more of it makes edges as soft as plain interpolation does.
+EDGE_CONTRAST = 0.06
 
 
 def fit_ab_to_luma(ab: np.ndarray, guide: np.ndarray, edge_contrast: float = EDGE_CONTRAST):
@@ -31,11 +31,12 @@ def fit_ab_to_luma(ab: np.ndarray, guide: np.ndarray, edge_contrast: float = EDG
     returns  gain, offset: (2, h, w) float32 each; gain * guide + offset gives ab back
     """
     guide_mean = _window_mean(guide)
-    variance = _window_mean(guide * guide) - guide_mean * guide_mean
+    variance = np.maximum(_window_mean(guide * guide) - guide_mean * guide_mean, 0)
+    gain_of_covariance = variance / (variance * variance + edge_contrast**4)
     gain = np.empty_like(ab)
     for plane in range(2):
         covariance = _window_mean(ab[plane] * guide) - _window_mean(ab[plane]) * guide_mean
-        gain[plane] = covariance / (np.maximum(variance, 0) + edge_contrast**2)
+        gain[plane] = covariance * gain_of_covariance
     return gain, ab - gain * guide
 
 
@@ -144,7 +145,8 @@ def enlarge_model(
 
 
 def _window_mean(plane: np.ndarray) -> np.ndarray:
-    return cv2.blur(plane, (WINDOW, WINDOW), borderType=cv2.BORDER_REPLICATE)
+    # With a width of 0 OpenCV's kernel of 3 is 1 2 1.
+    return cv2.GaussianBlur(plane, (WINDOW, WINDOW), 0, borderType=cv2.BORDER_REPLICATE)
 
 
 def _block_means(luma: np.ndarray, log2_y: int) -> np.ndarray:

@@ -65,11 +65,14 @@ def test_the_temporal_loss_of_ab_is_what_a_viewer_sees_of_the_change():
     seen = (random.random((1, 4, 6)) < 0.7).astype(np.float32)
     ab = [annealed_mean(softmax(logits.astype(np.float64)), palette("ab313").centers, 0.2) for logits in (now, before)]
     came_from = np.concatenate([ab[1][:, :, 1:], ab[1][:, :, -1:]], axis=2)  # a cell to the right
-    expected = (np.abs(ab[0] - came_from).mean(-1) / 110 * seen).sum() / seen.sum()
+    spread = np.abs(ab[0] - ab[0].mean(axis=(1, 2))).mean()
+    expected = (np.abs(ab[0] - came_from).mean(-1) * seen).sum() / seen.sum() / spread
     motion = torch.tensor([1.0, 0.0]).expand(1, 4, 6, 2)
     batch = Batch(torch.zeros(1, 1, 16, 24), torch.zeros(1, 4, 6, 2), None, motion, torch.from_numpy(seen))
     model = TINY["tiny"]()
     term = build_losses((LossConfig("temporal_ab", temperature=0.2),), model, torch.full((313,), 1 / 313))
     predicted, previous = (Prediction(torch.from_numpy(logits), centers_of(model)) for logits in (now, before))
     found = term(predicted, batch, previous)[0]
+    paler = [Prediction(torch.from_numpy(a.transpose(0, 3, 1, 2) / 10), None) for a in ab]  # of a model without tokens
+    assert float(term(paler[0], batch, paler[1])[0]) == pytest.approx(float(expected), rel=1e-4)
     assert float(found) == pytest.approx(float(expected), rel=1e-4)

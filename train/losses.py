@@ -27,6 +27,7 @@ from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb
 from edgecolor.train.token_loss import TokenLoss
 
 AB_UNIT = 110.0  # ab errors are counted in it, as networks predict them
+LEAST_SPREAD = 0.1  # ab units: colors of a picture that differ by less are one color
 
 __all__ = ["Losses", "TokenLoss", "build_losses"]
 
@@ -114,8 +115,9 @@ class Temporal(nn.Module):
     """How much the colors of a thing change from one frame to the next, where both frames show it.
 
     temporal     tokens: half the L1 distance of the probabilities to the previous frame's, brought along the motion: 0
-                 for equal, 1 for disjoint ones. Regression: as temporal_ab.
-    temporal_ab  the L1 distance of ab, tokens by their annealed mean, in units of 110: what a viewer sees of it.
+                 for equal, 1 for disjoint ones. Regression: the L1 distance of ab, in units of 110.
+    temporal_ab  the L1 distance of ab, tokens by their annealed mean: what a viewer sees of it. As a share of the mean
+                 distance of the cells' colors from their picture's mean, so that paler pictures are no way out.
 
     Cells not seen before do not count.
     """
@@ -127,12 +129,17 @@ class Temporal(nn.Module):
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
         if previous is None:
             raise ConfigError("a temporal loss needs pairs of frames, and this batch has none")
+        count = batch.seen.sum().clamp_min(1)
         if predicted.logits is not None and not self.in_ab:
             change = (predicted.probs - warp(previous.probs, batch.motion)).abs().sum(dim=-1) / 2
-        else:
-            now, before = predicted.ab(self.temperature), previous.ab(self.temperature)
-            change = (now - warp(before, batch.motion)).abs().mean(dim=-1) / AB_UNIT
-        return (change * batch.seen).sum() / batch.seen.sum().clamp_min(1)
+            return (change * batch.seen).sum() / count
+        now, before = predicted.ab(self.temperature), previous.ab(self.temperature)
+        change = (now - warp(before, batch.motion)).abs().mean(dim=-1)
+        mean = (change * batch.seen).sum() / count
+        if not self.in_ab:
+            return mean / AB_UNIT
+        spread = (now - now.mean(dim=(1, 2), keepdim=True)).abs().mean()
+        return mean / spread.clamp_min(LEAST_SPREAD)
 
 
 class Distill(nn.Module):

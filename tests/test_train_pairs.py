@@ -15,8 +15,8 @@ from edgecolor.train.degrade import Degrade  # noqa: E402
 from edgecolor.train.losses import build_losses  # noqa: E402
 from edgecolor.train.prediction import Prediction, centers_of  # noqa: E402
 
-CELL = 4  # samples
-SHAKE = 3
+CELL = 4  # pixels
+SHAKE = 10  # pixels
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +29,20 @@ def pairs_of(folder, shake: int, degrade: Degrade | None = None) -> Batch:
     return Photographs(data, True, degrade).batch((3, 0), 64, 8)
 
 
-def test_a_still_picture_is_its_own_frame_before_moved_by_whole_cells(folder):
+def test_a_still_picture_is_its_own_frame_before_moved(folder):
     batch = pairs_of(folder, SHAKE)
-    moves = batch.motion[:, 0, 0].long()
-    assert (batch.motion == moves[:, None, None].float()).all() and moves.abs().max() == SHAKE
-    assert len({tuple(move) for move in moves.tolist()}) > 4
+    moves = (batch.motion[:, 0, 0] * CELL).long()
+    assert (batch.motion == moves[:, None, None] / CELL).all() and SHAKE / 2 < moves.abs().max() <= SHAKE
+    assert len({tuple(move) for move in moves.tolist()}) > 4 and (moves % CELL > 0).any()
     for now, before, seen, (dx, dy) in zip(batch.lightness, batch.previous, batch.seen, moves.tolist(), strict=True):
-        rows, columns = (slice(max(0, -d), 16 - max(0, d)) for d in (dy, dx))
-        expected = torch.zeros(16, 16)
-        expected[rows, columns] = 1
-        assert torch.equal(seen, expected)
-        samples = [slice(s.start * CELL, s.stop * CELL) for s in (rows, columns)]
-        there = [slice(s.start + d * CELL, s.stop + d * CELL) for s, d in zip(samples, (dy, dx), strict=True)]
-        assert torch.equal(now[0][samples[0], samples[1]], before[0][there[0], there[1]])
+        # Cells whose place in the frame before lies between the middles of its first and its last cell.
+        rows, columns = (
+            [CELL // 2 <= CELL * i + CELL // 2 + d <= 64 - CELL // 2 for i in range(16)] for d in (dy, dx)
+        )  # fmt: skip
+        assert torch.equal(seen, torch.tensor(rows).float()[:, None] * torch.tensor(columns).float())
+        rows, columns = (slice(max(0, -d), 64 - max(0, d)) for d in (dy, dx))
+        there = [slice(s.start + d, s.stop + d) for s, d in ((rows, dy), (columns, dx))]
+        assert torch.equal(now[0][rows, columns], before[0][there[0], there[1]])
 
 
 def test_without_shake_a_still_picture_gives_no_pair(folder):

@@ -71,7 +71,7 @@ class DataConfig:
         check_choice("on", self.on, ("auto", "memory", "device"))
         check_range("zoom[0]", self.zoom[0], 0.05, self.zoom[1])
         check_range("zoom[1]", self.zoom[1], 0.05, 1)
-        check_range("shake", self.shake, 0, 32)
+        check_range("shake", self.shake, 0, 128)
         check_range("gamma", self.gamma, 0, 1)
         check_range("min_chroma", self.min_chroma, 0, 100)
         check_range("min_spread", self.min_spread, 0, 100)

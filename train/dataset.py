@@ -142,13 +142,13 @@ class Photographs:
         if before is not None:
             return self.cut(picture, draw, size), self.cut(before, draw, size), None, None
         shake, cells = self.config.shake, size // stride
-        wide = self.cut(picture, draw, size + shake * stride)
-        places = rng.integers(0, shake + 1, (2, 2))  # of both crops in the wide one, (y, x) in cells
-        now, before = (wide[y * stride :, x * stride :][:size, :size] for y, x in places)
-        moved = places[0] - places[1]
-        motion = np.broadcast_to(moved[::-1].astype(np.float32), (cells, cells, 2)).copy()
+        wide = self.cut(picture, draw, size + shake)
+        places = rng.integers(0, shake + 1, (2, 2))  # of both crops in the wide one, (y, x)
+        now, before = (wide[y : y + size, x : x + size] for y, x in places)
+        moved = ((places[0] - places[1]) / stride).astype(np.float32)
+        motion = np.broadcast_to(moved[::-1], (cells, cells, 2)).copy()
         came_from = np.stack(np.mgrid[:cells, :cells], axis=-1) + moved
-        seen = ((came_from >= 0) & (came_from < cells)).all(axis=-1) & (shake > 0)
+        seen = ((came_from >= 0) & (came_from <= cells - 1)).all(axis=-1) & (shake > 0)
         return now, before, motion, seen.astype(np.float32)
 
 

@@ -83,6 +83,7 @@ def test_targets_are_the_teachers_patch_means_in_standard_scores():
     ("change", "out", "says"),
     [
         ({"losses": (LossConfig("tokens"),)}, "encoder.safetensors", "distill"),
+        ({"losses": (LossConfig("distill", teacher="edge.pt", undamaged=True),)}, "encoder.safetensors", "undamaged"),
         ({"model": "tiny"}, "encoder.safetensors", "no vision transformer"),
         ({}, "encoder.pt", "must end in .safetensors"),
     ],

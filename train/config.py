@@ -61,9 +61,9 @@ class DataConfig:
     min_spread: float = 0.0  # ab units across the hue that a picture has most of: 1.5 leaves out strong single tones
     short_side: int = 256  # pixels; larger pictures are kept in memory at this size, 0 keeps them as they are
     zoom: tuple[float, float] = (0.45, 1.0)  # side of the crop, as a share of the picture's short side
-    shake: int = (
-        0  # cells: a still picture's frame before, for pairs, is the same picture moved by up to this; 0: no pair
-    )
+    # Pixels of the crop: for pairs, a still picture's frame before is itself, moved by up to this; 0: no pair. Both are
+    # cut from a crop that is this much larger, so they show less of the picture than zoom says.
+    shake: int = 0
     gamma: float = 0.25  # lightness is bent by a gamma of up to 1 + this, on 30 % of the crops: films differ in tone
     on: str = "auto"  # where the pictures live: memory, device (crops are cut there), auto: device on a GPU
 

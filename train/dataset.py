@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 STRIDE = 4  # lightness samples per cell of the token grid, each way, unless the model says otherwise
 LUMINANCE = rgb_to_xyz_matrix()[1].astype(np.float32)  # linear RGB to Y
-DEGRADE_STREAM = 1_000_003  # sets the random numbers of old-film effects apart from those of the crops
+DEGRADE_STREAM = 1_000_003  # sets the random numbers of moves and old-film effects apart from those of the crops
 
 
 @dataclass
@@ -121,35 +121,42 @@ class Photographs:
     def _item(self, draw: Draw, seed: tuple[int, ...], size: int, stride: int) -> dict[str, np.ndarray]:
         """A Batch's fields of one crop."""
         rng = np.random.default_rng(seed)
-        rgb, before, motion, seen = self._frames(draw, rng, size, stride)
-        frames = [bent_lightness(frame, draw.bend) for frame in (rgb, before) if frame is not None]
-        item = {"ab": ab_of(rgb, stride)}
-        if self.pairs:
-            if motion is None:
-                motion, seen = motion_in_cells(*frames, stride)
-            item |= {"motion": motion, "seen": seen}
+        picture, before = self.pictures[draw.picture], self.previous.get(draw.picture)
+        item = {}
+        if not self.pairs:
+            pair = [self.cut(picture, draw, size)]
+        elif before is not None:
+            pair = [self.cut(frame, draw, size) for frame in (picture, before)]
+        else:
+            shake = self.config.shake
+            *pair, item["motion"], item["seen"] = moved_pair(rng, self.cut(picture, draw, size + shake), shake, stride)
+        frames = [bent_lightness(rgb, draw.bend) for rgb in pair]
+        item["ab"] = ab_of(pair[0], stride)
+        if before is not None:
+            item["motion"], item["seen"] = motion_in_cells(*frames, stride)
         if self.degrade:
             item["undamaged"] = frames[0][None]
             frames = self.degrade(frames, rng)
         return item | {name: frame[None] for name, frame in zip(("lightness", "previous"), frames, strict=False)}
 
-    def _frames(self, draw: Draw, rng: np.random.Generator, size: int, stride: int) -> tuple:
-        """The crop and, for pairs, the one before it, (size, size, 3) uint8 each; their motion and what was seen, where
-        that is known without looking."""
-        picture, before = self.pictures[draw.picture], self.previous.get(draw.picture)
-        if not self.pairs:
-            return self.cut(picture, draw, size), None, None, None
-        if before is not None:
-            return self.cut(picture, draw, size), self.cut(before, draw, size), None, None
-        shake, cells = self.config.shake, size // stride
-        wide = self.cut(picture, draw, size + shake)
-        places = rng.integers(0, shake + 1, (2, 2))  # of both crops in the wide one, (y, x)
-        now, before = (wide[y : y + size, x : x + size] for y, x in places)
-        moved = ((places[0] - places[1]) / stride).astype(np.float32)
-        motion = np.broadcast_to(moved[::-1], (cells, cells, 2)).copy()
-        came_from = np.stack(np.mgrid[:cells, :cells], axis=-1) + moved
-        seen = ((came_from >= 0) & (came_from <= cells - 1)).all(axis=-1) & (shake > 0)
-        return now, before, motion, seen.astype(np.float32)
+
+def moved_pair(
+    rng: np.random.Generator, picture: np.ndarray, shake: int, stride: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A still picture as a frame and the one before it, between which the camera moved.
+
+    picture  (size + shake, size + shake, 3) uint8; shake 0 gives two equal frames of which nothing counts as seen
+    returns  both frames (size, size, 3); motion and seen, as motion_in_cells
+    """
+    size = len(picture) - shake
+    cells = size // stride
+    places = rng.integers(0, shake + 1, (2, 2))  # of both frames in the picture, (y, x)
+    now, before = (picture[y : y + size, x : x + size] for y, x in places)
+    moved = ((places[0] - places[1]) / stride).astype(np.float32)
+    motion = np.broadcast_to(moved[::-1], (cells, cells, 2)).copy()
+    came_from = np.stack(np.mgrid[:cells, :cells], axis=-1) + moved
+    seen = ((came_from >= 0) & (came_from <= cells - 1)).all(axis=-1) & (shake > 0)
+    return now, before, motion, seen.astype(np.float32)
 
 
 def bent_lightness(rgb: np.ndarray, bend: float) -> np.ndarray:

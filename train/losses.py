@@ -117,9 +117,11 @@ class Temporal(nn.Module):
     temporal     tokens: half the L1 distance of the probabilities to the previous frame's, brought along the motion: 0
                  for equal, 1 for disjoint ones. Regression: the L1 distance of ab, in units of 110.
     temporal_ab  the L1 distance of ab, tokens by their annealed mean: what a viewer sees of it. As a share of the mean
-                 distance of the cells' colors from their picture's mean, so that paler pictures are no way out.
+                 distance of cells' colors from their picture's mean, over a process's part of the batch, so that paling
+                 is no way out.
 
-    Cells not seen before do not count.
+    Cells not seen before do not count. Between cells the frame before is interpolated, which softens edges of color in
+    it: of sharp colors a small rest stays.
     """
 
     def __init__(self, config: LossConfig):

@@ -92,6 +92,8 @@ def teach_encoder(
     """
     if [loss.kind for loss in config.losses] != ["distill"]:
         raise ConfigError("losses: an encoder is taught by one loss of kind distill, which names the teacher")
+    if config.losses[0].undamaged:
+        raise ConfigError("losses: an encoder is taught on the crops as they are: leave undamaged out")
     if out.suffix != ".safetensors":
         raise ConfigError(f"{out.name} must end in .safetensors")
     torch.manual_seed(config.seed)

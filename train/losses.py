@@ -111,37 +111,50 @@ class FeatureLoss(nn.Module):
         return batch_kernel_distance(ours[1], theirs[1]) if self.as_set else feature_distance(ours[0], theirs[0])
 
 
+def mean_where_seen(change: Tensor, batch: Batch) -> Tensor:
+    """Mean of a change (N, h, w) from the frame before, over the cells that it shows too."""
+    return (change * batch.seen).sum() / batch.seen.sum().clamp_min(1)
+
+
+def check_pair(previous: Prediction | None) -> None:
+    if previous is None:
+        raise ConfigError("a temporal loss needs pairs of frames, and this batch has none")
+
+
 class Temporal(nn.Module):
     """How much the colors of a thing change from one frame to the next, where both frames show it.
 
-    temporal     tokens: half the L1 distance of the probabilities to the previous frame's, brought along the motion: 0
-                 for equal, 1 for disjoint ones. Regression: the L1 distance of ab, in units of 110.
-    temporal_ab  the L1 distance of ab, tokens by their annealed mean: what a viewer sees of it. As a share of the mean
-                 distance of cells' colors from their picture's mean, over a process's part of the batch, so that paling
-                 is no way out.
+    Tokens: half the L1 distance of the probabilities to the previous frame's, brought along the motion: 0 for equal,
+    1 for disjoint ones. Regression: the L1 distance of ab, in units of 110. Cells not seen before do not count.
+    """
 
-    Cells not seen before do not count. Between cells the frame before is interpolated, which softens edges of color in
-    it: of sharp colors a small rest stays.
+    def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
+        check_pair(previous)
+        if predicted.logits is not None:
+            change = (predicted.probs - warp(previous.probs, batch.motion)).abs().sum(dim=-1) / 2
+        else:
+            change = (predicted.ab() - warp(previous.ab(), batch.motion)).abs().mean(dim=-1) / AB_UNIT
+        return mean_where_seen(change, batch)
+
+
+class TemporalAb(nn.Module):
+    """The L1 distance of ab, tokens by their annealed mean, to the previous frame's: what a viewer sees of a change.
+
+    As a share of the mean distance of cells' colors from their picture's mean, over a process's part of the batch, so
+    that paling is no way out. Between cells the frame before is interpolated, which softens edges of color in it: of
+    sharp colors a small rest stays.
     """
 
     def __init__(self, config: LossConfig):
         super().__init__()
-        self.in_ab, self.temperature = config.kind == "temporal_ab", config.temperature
+        self.temperature = config.temperature
 
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
-        if previous is None:
-            raise ConfigError("a temporal loss needs pairs of frames, and this batch has none")
-        count = batch.seen.sum().clamp_min(1)
-        if predicted.logits is not None and not self.in_ab:
-            change = (predicted.probs - warp(previous.probs, batch.motion)).abs().sum(dim=-1) / 2
-            return (change * batch.seen).sum() / count
+        check_pair(previous)
         now, before = predicted.ab(self.temperature), previous.ab(self.temperature)
         change = (now - warp(before, batch.motion)).abs().mean(dim=-1)
-        mean = (change * batch.seen).sum() / count
-        if not self.in_ab:
-            return mean / AB_UNIT
         spread = (now - now.mean(dim=(1, 2), keepdim=True)).abs().mean()
-        return mean / spread.clamp_min(LEAST_SPREAD)
+        return mean_where_seen(change, batch) / spread.clamp_min(LEAST_SPREAD)
 
 
 class Distill(nn.Module):
@@ -160,7 +173,7 @@ class Distill(nn.Module):
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
         lightness = batch.undamaged if self.undamaged and batch.undamaged is not None else batch.lightness
         with torch.no_grad():
-            taught = Prediction(self.teacher(lightness.contiguous(memory_format=torch.channels_last)), self.centers)
+            taught = Prediction(self.teacher(lightness), self.centers)
         t = self.temperature
         same = predicted.logits is not None and taught.logits is not None
         if same and predicted.logits.shape == taught.logits.shape:
@@ -217,8 +230,12 @@ def build_losses(configs: tuple[LossConfig, ...], model: nn.Module, prior: Tenso
             if (config.weights, config.side) not in extractors:
                 extractors[config.weights, config.side] = FeatureExtractor(config.weights, config.side)
             term = FeatureLoss(config, extractors[config.weights, config.side])
+        elif config.kind == "temporal":
+            term = Temporal()
+        elif config.kind == "temporal_ab":
+            term = TemporalAb(config)
         else:
-            term = Temporal(config) if config.kind.startswith("temporal") else Distill(config)
+            term = Distill(config)
         name = f"{config.kind}_{config.space}" if config.kind in ("l1", "l2") else config.kind
         taken = [other for other, _, _ in terms]
         terms.append((name if name not in taken else f"{name}_{i}", config.weight, term))

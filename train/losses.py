@@ -163,7 +163,7 @@ class Distill(nn.Module):
     def __init__(self, config: LossConfig):
         super().__init__()
         self.temperature, self.undamaged = config.temperature, config.undamaged
-        self.teacher = model_of_checkpoint(config.teacher)[0].to(memory_format=torch.channels_last)  # thrice as fast
+        self.teacher = model_of_checkpoint(config.teacher)[0].to(memory_format=torch.channels_last)  # faster
         centers = centers_of(self.teacher)
         self.register_buffer("centers", centers, persistent=False)
 

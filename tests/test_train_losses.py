@@ -341,3 +341,13 @@ def test_a_backbone_file_of_another_network_is_refused(lpips, tmp_path):
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "alexnet.pth")
     with pytest.raises(ModelError, match=r"alexnet\.pth"):
         build_lpips("alex", tmp_path / "alexnet.pth")
+
+
+def test_terms_share_the_colors_of_one_temperature_and_not_of_another(tokens, batch):
+    predicted = Prediction(tokens(batch.lightness), centers_of(tokens))
+    terms = tuple(LossConfig("l2", space="rgb", temperature=t) for t in (0.2, 1.0, 0.2))
+    _, values = build_losses(terms, tokens, PRIOR)(predicted, batch)
+    alone = [loss_of(term, tokens, batch) for term in terms]
+    assert [float(value) for value in values.values()] == [float(value) for value in alone]
+    assert alone[0] != alone[1]
+    assert predicted.ab(0.2) is predicted.ab(0.2)

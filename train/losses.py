@@ -58,13 +58,12 @@ class Distance(nn.Module):
         self.measure = F.l1_loss if config.kind == "l1" else F.mse_loss
 
     def forward(self, predicted: Prediction, batch: Batch, previous: Prediction | None) -> Tensor:
-        ab = predicted.ab(self.config.temperature)
         if self.config.space == "ab":
-            return self.measure(ab / AB_UNIT, batch.ab / AB_UNIT)
+            return self.measure(predicted.ab(self.config.temperature) / AB_UNIT, batch.ab / AB_UNIT)
+        if predicted.painted is None:
+            return self.measure(*pictures_of(predicted, batch, self.config.temperature))
         truth = lab_to_rgb(batch.lightness, batch.ab)
-        if predicted.painted is not None:
-            return self.measure(F.interpolate(predicted.painted, size=truth.shape[2:], mode="nearest"), truth)
-        return self.measure(lab_to_rgb(batch.lightness, ab), truth)
+        return self.measure(F.interpolate(predicted.painted, size=truth.shape[2:], mode="nearest"), truth)
 
 
 class Branch(nn.Module):
@@ -76,7 +75,10 @@ class Branch(nn.Module):
 
 def pictures_of(predicted: Prediction, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
     """The colored crops and the true ones, both at the true lightness: (N, 3, H, W) R'G'B' in [0, 1]."""
-    return lab_to_rgb(batch.lightness, predicted.ab(temperature)), lab_to_rgb(batch.lightness, batch.ab)
+    if temperature not in predicted.pictures:
+        ours = lab_to_rgb(batch.lightness, predicted.ab(temperature))
+        predicted.pictures[temperature] = ours, lab_to_rgb(batch.lightness, batch.ab)
+    return predicted.pictures[temperature]
 
 
 class Perceptual(nn.Module):

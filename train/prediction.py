@@ -36,9 +36,12 @@ class Prediction:
         self.branch = None if branch is None else branch.float().permute(0, 2, 3, 1)
         output = output[0] if isinstance(output, tuple) else output
         self.centers = centers
-        self.features: dict = {}  # of its pictures, by feature extractor and temperature, kept while it lives
+        # What several terms of a loss ask for, kept while it lives: each costs as much as a third of the network.
+        self.pictures: dict = {}  # colored and true crops, by temperature
+        self.features: dict = {}  # of the pictures, by feature extractor and temperature
         self.logits = output.float() if centers is not None else None
         self._ab = None if centers is not None else output.float().permute(0, 2, 3, 1)
+        self._means: dict[float, Tensor] = {}  # annealed means of tokens, by temperature
 
     @cached_property
     def log_probs(self) -> Tensor:
@@ -52,8 +55,11 @@ class Prediction:
         """(N, h, w, 2), ab units; the annealed mean of tokens."""
         if self._ab is not None:
             return self._ab
-        floor = torch.log(torch.tensor(TINY))
-        return (self.log_probs.clamp_min(floor) / temperature).softmax(dim=-1) @ self.centers
+        if temperature not in self._means:
+            floor = torch.log(torch.tensor(TINY))
+            weights = (self.log_probs.clamp_min(floor) / temperature).softmax(dim=-1)
+            self._means[temperature] = weights @ self.centers
+        return self._means[temperature]
 
 
 def predictions_of(

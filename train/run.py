@@ -9,6 +9,7 @@ import torch
 from edgecolor.errors import ConfigError
 from edgecolor.train.config import TrainConfig, to_yaml
 from edgecolor.train.distributed import leave_processes, pick_device, speaks
+from edgecolor.train.kept_memory import keep_freed_memory
 from edgecolor.train.loop import Trainer
 
 
@@ -34,7 +35,10 @@ def train_run(
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"{folder} cannot be written to: choose another --out")
     try:
-        trainer = Trainer(config, folder, pick_device(device), resume=resume, quiet=quiet)
+        where = pick_device(device)
+        if where.type == "cpu":
+            keep_freed_memory()
+        trainer = Trainer(config, folder, where, resume=resume, quiet=quiet)
         if trainer.processes.first:
             write_config(config, folder / "config.yaml")
         complete = trainer.run(max_minutes)

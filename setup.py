@@ -1,7 +1,7 @@
 """Install edgecolor: `pip install .` to colorize, `pip install -e ".[train,dev]"` to work on it.
 
 The folders `export/` and `train/` have names too common to install as they are, so they become
-`edgecolor.export` and `edgecolor.train`. torch is an extra: nobody who only colorizes needs it.
+`edgecolor.export` and `edgecolor.train`; the sources of the plugins go along as `edgecolor/cpp_plugins`. torch is an extra: nobody who only colorizes needs it.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ OPENVINO = ["openvino>=2024.6", "onnx>=1.17"]
 # TensorRT itself: pip install tensorrt on a desktop, JetPack on a Jetson, tensorrt-rtx for GeForce RTX cards.
 TENSORRT = ["onnx>=1.17", "cuda-bindings>=12.6"]
 
-subfolders = {f"edgecolor.{name}": name for name in ("export", "train")}
+subfolders = {f"edgecolor.{name}": name for name in ("export", "train", "cpp_plugins")}
 setup(
     name="edgecolor",
     version="0.1.0",
@@ -48,7 +48,11 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["edgecolor", "edgecolor.*"]), *subfolders],
     package_dir=subfolders,
-    package_data={"edgecolor": ["weights/*"], "edgecolor.train": ["configs/*.yaml"]},
+    package_data={
+        "edgecolor": ["weights/*"],
+        "edgecolor.train": ["configs/*.yaml"],
+        "edgecolor.cpp_plugins": ["CMakeLists.txt", "color_token_decode/*", "frame_planes/*"],
+    },
     install_requires=RUNTIME,
     extras_require={
         "openvino": OPENVINO,

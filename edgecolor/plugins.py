@@ -25,16 +25,17 @@ def find_library(name: str = PLUGIN) -> Path | None:
 
 
 def find_sources() -> Path:
-    """The folder cpp_plugins of the checkout.
+    """The folder cpp_plugins of the installed package, or of the checkout.
 
-    raises  MissingDependencyError where edgecolor was installed without it
+    raises  MissingDependencyError where edgecolor came without it
     """
-    folder = Path(__file__).resolve().parent.parent / "cpp_plugins"
-    if not (folder / "CMakeLists.txt").is_file():
-        raise MissingDependencyError(
-            "the sources of the plugins are not installed: clone edgecolor's repository and give --source cpp_plugins"
-        )
-    return folder
+    package = Path(__file__).resolve().parent
+    for folder in (package / "cpp_plugins", package.parent / "cpp_plugins"):
+        if (folder / "CMakeLists.txt").is_file():
+            return folder
+    raise MissingDependencyError(
+        "the sources of the plugins are not installed: clone edgecolor's repository and give --source cpp_plugins"
+    )
 
 
 def find_headers(given: Path | None = None) -> Path | None:
@@ -85,7 +86,7 @@ def build(
     """Compile the libraries.
 
     out            folder that they go to
-    source         cpp_plugins; None: that of the checkout
+    source         cpp_plugins; None: see find_sources
     include        folder with TensorRT's headers; None: see find_headers
     headers_tag    tag of NVIDIA's open-source TensorRT to download headers from where none are found, such as v10.3.0
     architectures  as CMAKE_CUDA_ARCHITECTURES, such as "native" or "87"; None: all that the toolkit knows

@@ -41,6 +41,12 @@ def test_the_wheel_runs_outside_the_clone_with_every_command(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     where, shape = done.stdout.split("\n")[:2]
     assert where.startswith(str(site)) and shape == "(40, 60, 3)"
+    # `edgecolor build-plugins` finds every source of the two libraries in what was installed.
+    found = [python, "-c", "from edgecolor.plugins import find_sources; print(find_sources())"]
+    sources = Path(subprocess.run(found, capture_output=True, text=True, cwd=tmp_path).stdout.strip())
+    assert sources.is_relative_to(site)
+    for source in (ROOT / "cpp_plugins").glob("[!t]*/*.*"):
+        assert (sources / source.relative_to(ROOT / "cpp_plugins")).read_bytes() == source.read_bytes()
     helped = subprocess.run([tmp_path / "venv" / "bin" / "edgecolor", "--help"], capture_output=True, text=True)
     for command in ("colorize", "models", "doctor", "train", "evaluate", "export"):
         assert command in helped.stdout

@@ -66,10 +66,12 @@ def test_the_temporal_loss_of_ab_is_what_a_viewer_sees_of_the_change():
     seen = (random.random((1, 4, 6)) < 0.7).astype(np.float32)
     ab = [annealed_mean(softmax(logits.astype(np.float64)), palette("ab313").centers, 0.2) for logits in (now, before)]
     came_from = np.concatenate([ab[1][:, :, 1:], ab[1][:, :, -1:]], axis=2)  # a cell to the right
-    spread = np.abs(ab[0] - ab[0].mean(axis=(1, 2))).mean()
-    expected = (np.abs(ab[0] - came_from).mean(-1) * seen).sum() / seen.sum() / spread
+    truth = ab[0] + random.normal(0, 20, ab[0].shape)
+    ours, theirs = (colors - colors.mean(axis=(0, 1, 2)) for colors in (ab[0], truth))
+    apart = np.vdot(ours, theirs) / np.linalg.norm(theirs, axis=-1).sum()
+    expected = (np.abs(ab[0] - came_from).mean(-1) * seen).sum() / seen.sum() / apart
     motion = torch.tensor([1.0, 0.0]).expand(1, 4, 6, 2)
-    batch = Batch(torch.zeros(1, 1, 16, 24), torch.zeros(1, 4, 6, 2), None, motion, torch.from_numpy(seen))
+    batch = Batch(torch.zeros(1, 1, 16, 24), torch.from_numpy(truth).float(), None, motion, torch.from_numpy(seen))
     model = TINY["tiny"]()
     term = build_losses((LossConfig("temporal_ab", temperature=0.2),), model, torch.full((313,), 1 / 313))
     predicted, previous = (Prediction(torch.from_numpy(logits), centers_of(model)) for logits in (now, before))
@@ -77,3 +79,20 @@ def test_the_temporal_loss_of_ab_is_what_a_viewer_sees_of_the_change():
     paler = [Prediction(torch.from_numpy(a.transpose(0, 3, 1, 2) / 10), None) for a in ab]  # of a model without tokens
     assert float(term(paler[0], batch, paler[1])[0]) == pytest.approx(float(expected), rel=1e-4)
     assert float(found) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_tint_that_follows_lightness_does_not_make_changes_count_less():
+    random = torch.Generator().manual_seed(6)
+    truth = torch.randn(2, 8, 8, 2, generator=random) * 20
+    tint = torch.linspace(-30, 30, 8)[:, None, None].expand(2, 8, 8, 2)  # top to bottom; the true colors know none
+    truth -= truth.mean(dim=(0, 2), keepdim=True)
+    batch = Batch(torch.zeros(2, 1, 32, 32), truth, None, torch.zeros(2, 8, 8, 2), torch.ones(2, 8, 8))
+    term = build_losses((LossConfig("temporal_ab"),), TINY["tiny"](), torch.full((313,), 1 / 313))
+    change = torch.randn(2, 8, 8, 2, generator=random)
+
+    def loss(colors: torch.Tensor) -> float:
+        now, before = (Prediction(ab.permute(0, 3, 1, 2), None) for ab in (colors, colors + change))
+        return float(term(now, batch, before)[0])
+
+    assert loss(truth / 2 + tint) == pytest.approx(loss(truth / 2), rel=1e-3)
+    assert loss(truth) == pytest.approx(loss(truth / 2) / 2, rel=1e-3)

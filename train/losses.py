@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecolor.color.tokens import palette, rebalancing_weights
+from edgecolor.color.tokens import TINY, palette, rebalancing_weights
 from edgecolor.errors import ConfigError
 from edgecolor.models import kind_of
 from edgecolor.models.color_token_decode import warp
@@ -27,7 +27,7 @@ from edgecolor.train.prediction import Prediction, centers_of, lab_to_rgb
 from edgecolor.train.token_loss import TokenLoss
 
 AB_UNIT = 110.0  # ab errors are counted in it, as networks predict them
-LEAST_SPREAD = 0.1  # ab units: colors of a picture that differ by less are one color
+LEAST_APART = 0.1  # ab units: a batch's colors that lie less apart are one color
 
 __all__ = ["Losses", "TokenLoss", "build_losses"]
 
@@ -142,9 +142,10 @@ class Temporal(nn.Module):
 class TemporalAb(nn.Module):
     """The L1 distance of ab, tokens by their annealed mean, to the previous frame's: what a viewer sees of a change.
 
-    As a share of the mean distance of cells' colors from their picture's mean, over a process's part of the batch, so
-    that paling is no way out. Between cells the frame before is interpolated, which softens edges of color in it: of
-    sharp colors a small rest stays.
+    As a share of how far colors lie apart where the true ones do (their projection onto the true ones, both without
+    their mean, over a process's part of the batch): so neither paling nor a color that follows lightness, such as
+    purple shadows below cream lights, is a way out. Between cells the frame before is interpolated, which softens edges
+    of color in it: of sharp colors a small rest stays.
     """
 
     def __init__(self, config: LossConfig):
@@ -155,8 +156,9 @@ class TemporalAb(nn.Module):
         check_pair(previous)
         now, before = predicted.ab(self.temperature), previous.ab(self.temperature)
         change = (now - warp(before, batch.motion)).abs().mean(dim=-1)
-        spread = (now - now.mean(dim=(1, 2), keepdim=True)).abs().mean()
-        return mean_where_seen(change, batch) / spread.clamp_min(LEAST_SPREAD)
+        ours, truth = (ab - ab.mean(dim=(0, 1, 2)) for ab in (now, batch.ab))
+        apart = (ours * truth).sum() / truth.norm(dim=-1).sum().clamp_min(TINY)
+        return mean_where_seen(change, batch) / apart.clamp_min(LEAST_APART)
 
 
 class Distill(nn.Module):

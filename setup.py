@@ -1,7 +1,8 @@
 """Install edgecolor: `pip install .` to colorize, `pip install -e ".[train,dev]"` to work on it.
 
 The folders `export/` and `train/` have names too common to install as they are, so they become
-`edgecolor.export` and `edgecolor.train`; the sources of the plugins go along as `edgecolor/cpp_plugins`. torch is an extra: nobody who only colorizes needs it.
+`edgecolor.export` and `edgecolor.train`; the sources of the plugins go along as `edgecolor/cpp_plugins`.
+torch is an extra: nobody who only colorizes needs it.
 """
 
 from pathlib import Path

@@ -156,7 +156,7 @@ def test_a_grid_is_one_or_two_axes_with_or_without_values():
     ("arguments", "words"),
     (
         (("--grid", "contrast"), ("'contrast'", *AXES)),
-        (("--grid", "temperature=low"), ("temperature=low", "temperature=0.2/0.38")),
+        (("--grid", "temperature=low"), ("temperature=low", "temperature=0.2/0.4")),
         (("--grid", "temperature,temperature"), ("two different axes",)),
         (("--grid", "temperature,saturation,half-life"), ("one or two",)),
         (("--grid", ""), ("one or two",)),

@@ -122,8 +122,15 @@ def test_two_processes_have_the_gradients_and_weights_of_one_with_the_double_bat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    # Weights follow the gradients alone. Each process does its 2 of 4 crops in two parts.
-    sgd = ("optim.kind=sgd", "optim.momentum=0", "optim.lr=0.1", "optim.accumulate=2", "phases.0.steps=4")
+    # Weights follow the gradients alone, not rounded to bf16. Each process does its 2 of 4 crops in two parts.
+    sgd = (
+        "precision=fp32",
+        "optim.kind=sgd",
+        "optim.momentum=0",
+        "optim.lr=0.1",
+        "optim.accumulate=2",
+        "phases.0.steps=4",
+    )
     words = ("train", path, *sgd, "--out", tmp_path / "two")
     runs = [Run(tmp_path, *words, env={**group, "RANK": str(rank)}) for rank in range(2)]
     alone = Trainer(load_config(path, sgd), tmp_path / "one", quiet=True)

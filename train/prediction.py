@@ -36,7 +36,7 @@ class Prediction:
         self.branch = None if branch is None else branch.float().permute(0, 2, 3, 1)
         output = output[0] if isinstance(output, tuple) else output
         self.centers = centers
-        # What several terms of a loss ask for, kept while it lives: each costs as much as a third of the network.
+        # What several terms of a loss ask for, kept while it lives: each costs a sixth of the network or more.
         self.pictures: dict = {}  # colored and true crops, by temperature
         self.features: dict = {}  # of the pictures, by feature extractor and temperature
         self.logits = output.float() if centers is not None else None

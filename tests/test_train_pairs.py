@@ -13,6 +13,7 @@ from edgecolor.train.config import DataConfig, DegradeConfig, LossConfig, Source
 from edgecolor.train.dataset import Batch, Photographs  # noqa: E402
 from edgecolor.train.degrade import Degrade  # noqa: E402
 from edgecolor.train.losses import build_losses  # noqa: E402
+from edgecolor.train.moved_pairs import camera_moved, passed_over  # noqa: E402
 from edgecolor.train.prediction import Prediction, centers_of  # noqa: E402
 
 CELL = 4  # pixels
@@ -43,6 +44,43 @@ def test_a_still_picture_is_its_own_frame_before_moved(folder):
         rows, columns = (slice(max(0, -d), 64 - max(0, d)) for d in (dy, dx))
         there = [slice(s.start + d, s.stop + d) for s, d in ((rows, dy), (columns, dx))]
         assert torch.equal(now[0][rows, columns], before[0][there[0], there[1]])
+
+
+def test_what_passes_over_hides_the_ground_and_moves_by_itself():
+    random, size, cells = np.random.default_rng(8), 96, 24
+    thing_seen = ground_seen = hidden = 0
+    for _ in range(40):
+        ground = random.integers(0, 100, (size + SHAKE, size + SHAKE, 3), np.uint8)
+        thing = random.integers(156, 256, (size, size, 3), np.uint8)  # so every pixel tells whose it is
+        alone = camera_moved(random, ground, SHAKE, CELL)
+        pair = passed_over(random, alone, thing, CELL)
+        assert (pair.now >= alone.now).all() and (pair.now > 127).any()
+        moves = np.rint(pair.motion * CELL).astype(int)
+        assert len(np.unique(moves[pair.seen > 0], axis=0)) <= 2  # the camera's and the thing's
+        for row, column in np.ndindex(cells, cells):
+            dx, dy = moves[row, column]
+            y, x = CELL * row, CELL * column
+            now = pair.now[y : y + CELL, x : x + CELL].astype(int)
+            inside = 0 <= y + dy <= size - CELL and 0 <= x + dx <= size - CELL
+            before = pair.before[y + dy : y + dy + CELL, x + dx : x + dx + CELL].astype(int) if inside else None
+            if pair.seen[row, column]:
+                assert inside and abs(now - before).max() <= 4
+                thing_seen, ground_seen = thing_seen + (now > 127).all(), ground_seen + (now < 127).all()
+            elif inside and (now < 100).all():
+                hidden += (before > 127).any()
+    assert thing_seen > 400 and ground_seen > 8000 and hidden > 400
+
+
+def test_a_share_of_the_pairs_has_something_pass(folder):
+    def pictures(passing: float) -> torch.Tensor:
+        data = DataConfig(sources=(Source(str(folder), "folder"),), min_chroma=0.0, shake=SHAKE, passing=passing)
+        return Photographs(data, True).batch((3, 0), 64, 32).lightness
+
+    never, half, always = (pictures(share) for share in (0.0, 0.5, 1.0))
+    passed = [int((frames != never).flatten(1).any(dim=1).sum()) for frames in (half, always)]
+    assert 8 <= passed[0] <= 24 and passed[1] >= 28  # a thing may be outside of the frame, or the same gray
+    with pytest.raises(ConfigError, match="data.shake"):
+        DataConfig(passing=0.5)
 
 
 def test_without_shake_a_still_picture_gives_no_pair(folder):

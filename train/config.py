@@ -64,6 +64,7 @@ class DataConfig:
     # Pixels of the crop: for pairs, a still picture's frame before is itself, moved by up to this; 0: no pair. Both are
     # cut from a crop that is this much larger, so they show less of the picture than zoom says.
     shake: int = 0
+    passing: float = 0.0  # share of those pairs in which a piece of another picture passes in front
     gamma: float = 0.25  # lightness is bent by a gamma of up to 1 + this, on 30 % of the crops: films differ in tone
     on: str = "auto"  # where the pictures live: memory, device (crops are cut there), auto: device on a GPU
 
@@ -72,6 +73,9 @@ class DataConfig:
         check_range("zoom[0]", self.zoom[0], 0.05, self.zoom[1])
         check_range("zoom[1]", self.zoom[1], 0.05, 1)
         check_range("shake", self.shake, 0, 128)
+        check_range("passing", self.passing, 0, 1)
+        if self.passing and not self.shake:
+            raise ConfigError("passing is of the pairs that shake makes of still pictures: set data.shake too")
         check_range("gamma", self.gamma, 0, 1)
         check_range("min_chroma", self.min_chroma, 0, 100)
         check_range("min_spread", self.min_spread, 0, 100)

@@ -22,6 +22,7 @@ from edgecolor.train.clip_metrics import visible_before
 from edgecolor.train.config import DataConfig
 from edgecolor.train.degrade import Degrade
 from edgecolor.train.metrics import LINEAR_OF_CODE
+from edgecolor.train.moved_pairs import MovedPair, camera_moved, passed_over
 from edgecolor.train.sources import Counts, usable_samples
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,14 @@ class Photographs:
         items = [self._item(draws[i], (*seed, DEGRADE_STREAM, i), size, stride) for i in range(count)[part]]
         return Batch(**{name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]})
 
+    def _moved(self, rng: np.random.Generator, draw: Draw, size: int, stride: int) -> MovedPair:
+        config, picture = self.config, self.pictures[draw.picture]
+        pair = camera_moved(rng, self.cut(picture, draw, size + config.shake), config.shake, stride)
+        if rng.random() >= config.passing:
+            return pair
+        other = self.draw(rng)
+        return passed_over(rng, pair, self.cut(self.pictures[other.picture], other, size), stride)
+
     def _item(self, draw: Draw, seed: tuple[int, ...], size: int, stride: int) -> dict[str, np.ndarray]:
         """A Batch's fields of one crop."""
         rng = np.random.default_rng(seed)
@@ -128,8 +137,7 @@ class Photographs:
         elif before is not None:
             pair = [self.cut(frame, draw, size) for frame in (picture, before)]
         else:
-            shake = self.config.shake
-            *pair, item["motion"], item["seen"] = moved_pair(rng, self.cut(picture, draw, size + shake), shake, stride)
+            *pair, item["motion"], item["seen"] = self._moved(rng, draw, size, stride)
         frames = [bent_lightness(rgb, draw.bend) for rgb in pair]
         item["ab"] = ab_of(pair[0], stride)
         if before is not None:
@@ -138,25 +146,6 @@ class Photographs:
             item["undamaged"] = frames[0][None]
             frames = self.degrade(frames, rng)
         return item | {name: frame[None] for name, frame in zip(("lightness", "previous"), frames, strict=False)}
-
-
-def moved_pair(
-    rng: np.random.Generator, picture: np.ndarray, shake: int, stride: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A still picture as a frame and the one before it, between which the camera moved.
-
-    picture  (size + shake, size + shake, 3) uint8; shake 0 gives two equal frames of which nothing counts as seen
-    returns  both frames (size, size, 3); motion and seen, as motion_in_cells
-    """
-    size = len(picture) - shake
-    cells = size // stride
-    places = rng.integers(0, shake + 1, (2, 2))  # of both frames in the picture, (y, x)
-    now, before = (picture[y : y + size, x : x + size] for y, x in places)
-    moved = ((places[0] - places[1]) / stride).astype(np.float32)
-    motion = np.broadcast_to(moved[::-1], (cells, cells, 2)).copy()
-    came_from = np.stack(np.mgrid[:cells, :cells], axis=-1) + moved
-    seen = ((came_from >= 0) & (came_from <= cells - 1)).all(axis=-1) & (shake > 0)
-    return now, before, motion, seen.astype(np.float32)
 
 
 def bent_lightness(rgb: np.ndarray, bend: float) -> np.ndarray:

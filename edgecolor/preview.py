@@ -1,10 +1,11 @@
 """One frame under different settings, side by side, so that a person can choose by looking."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,10 +16,12 @@ from edgecolor.color.yuv import ycbcr_to_rgb
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
 from edgecolor.frames import ChromaFormat, LumaFormat, LumaFrame, Siting
+from edgecolor.hints import Hint, check_places
 from edgecolor.images import Still, check_image_output, is_image, read_image, write_image
 from edgecolor.mood import warmth_shift
 from edgecolor.picture_grid import CELL, picture_grid
 from edgecolor.pipeline import Colorizer
+from edgecolor.references import Reference
 from edgecolor.stages.ab_to_frame import AbToChroma
 from edgecolor.stages.upsample_ab import UpsampleAb
 
@@ -36,6 +39,7 @@ OVER_TIME = ("half-life", "look-ahead")  # settings that a picture by itself doe
 MOST_CELLS = 36
 HALF_LIVES = 3  # that are run through before the frame: what is older weighs an eighth
 SHORTEST, LONGEST = 0.5, 4.0  # seconds that are run through before it
+FOLLOWED = 30.0  # seconds before it from which a hint is followed up to it: the frames in between are held in memory
 TOLERANCE = 1e-3  # seconds: some containers round times to it
 
 Progress = Callable[[int, int | None], None]
@@ -93,6 +97,21 @@ def _with(config: ColorConfig, axes: list[Axis], values: tuple[float, ...]) -> C
     return config
 
 
+class Excerpt(NamedTuple):
+    """The frames around a time, made small."""
+
+    frames: list[LumaFrame]
+    index: int  # of the one that is on the screen then
+    luma_format: LumaFormat
+    scale: float  # its size over that of the file
+    origin: float  # what the frames' times are at the file's beginning, in seconds
+
+
+def out_of_reach(hints: Sequence[Hint], at: float | None) -> list[Hint]:
+    """Those that a preview at that time does not show, because they begin too long before it."""
+    return [hint for hint in hints if hint.seconds < (at or 0.0) - FOLLOWED]
+
+
 def preview(
     src: str | os.PathLike,
     dst: str | os.PathLike,
@@ -102,6 +121,8 @@ def preview(
     *,
     backend: str = "auto",
     config: ColorConfig | None = None,
+    references: Sequence[Reference] = (),
+    hints: Sequence[Hint] = (),
     overwrite: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -112,6 +133,8 @@ def preview(
     grid      as parse_grid takes it: the first axis runs to the right, the second down; None: OF_VIDEOS, OF_PICTURES
     at        seconds from the beginning of a video; None for its beginning; for a picture it has no meaning
     config    what the settings are that do not vary
+    references, hints  as for colorize_video, but no corrected frames; hints that begin after the frame's look-ahead, or
+              that out_of_reach names, have no part in it
     progress  called with the number of frames that were run through, and of those that will be
     returns   how many columns and rows there are
     raises    ConfigError (axis, value, time), MediaError and the others of colorize_video
@@ -125,13 +148,16 @@ def preview(
         raise ConfigError(f"a time is for videos, and {src.name} is a picture: leave it out")
     check_image_output(dst, src, overwrite)
     net = open_backend(model, backend, threads)
-    now = [_setting(Colorizer(net, config), axis.field) for axis in axes]
+    if any(reference.frame is not None for reference in references):
+        raise ConfigError("a preview counts no frames, so it takes no corrected ones: give them as references")
+    colorizer = Colorizer(net, config, references, hints)
+    now = [_setting(colorizer, axis.field) for axis in axes]
     choices = [_values(axis, value) for axis, value in zip(axes, now, strict=True)]
     if len(list(product(*choices))) > MOST_CELLS:
         raise ConfigError(f"{' x '.join(str(len(values)) for values in choices)} cells are too many to compare: list "
                           f"fewer values, such as {axes[0].name}={_listed(choices[0][:3])}")  # fmt: skip
     cells = {values: _with(config, axes, values) for values in product(*choices)}
-    shown = _of_picture(src, net, cells) if still else _of_video(src, net, cells, at or 0.0, progress)
+    shown = _of_picture(src, colorizer, cells) if still else _of_video(src, colorizer, cells, at or 0.0, progress)
     texts = [[_text(axis, value, set_to) for value in values]
              for axis, values, set_to in zip(axes, choices, now, strict=True)]  # fmt: skip
     down = choices[1] if len(axes) == 2 else (None,)
@@ -153,11 +179,21 @@ def _text(axis: Axis, value: float, now: float) -> str:
     return f"{axis.name} {value:g}{' (as set)' if value == now else ''}"
 
 
-def _of_picture(src: Path, net, cells: dict[tuple, ColorConfig]) -> dict[tuple, np.ndarray]:
+def _of_picture(src: Path, made: Colorizer, cells: dict[tuple, ColorConfig]) -> dict[tuple, np.ndarray]:
     rgb = read_image(src).rgb
-    size = _fitting(rgb.shape[1], rgb.shape[0], max(Colorizer(net, config).short_side for config in cells.values()))
+    height, width = rgb.shape[:2]
+    check_places(made.hints, width, height)
+    size = _fitting(width, height, max(Colorizer(made.net, config).short_side for config in cells.values()))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return {values: Colorizer(net, config).image(small) for values, config in cells.items()}
+    hints = _scaled(made.hints, size[0] / width)
+    return {
+        values: Colorizer(made.net, config, made.references, hints).image(small) for values, config in cells.items()
+    }
+
+
+def _scaled(hints: Sequence[Hint], scale: float) -> list[Hint]:
+    """The hints' places in a picture that is `scale` times as large."""
+    return [replace(h, x=max(0.0, (h.x + 0.5) * scale - 0.5), y=max(0.0, (h.y + 0.5) * scale - 0.5)) for h in hints]
 
 
 def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:
@@ -167,17 +203,22 @@ def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:
 
 
 def _of_video(
-    src: Path, net, cells: dict[tuple, ColorConfig], at: float, progress: Progress | None
+    src: Path, made: Colorizer, cells: dict[tuple, ColorConfig], at: float, progress: Progress | None
 ) -> dict[tuple, np.ndarray]:
+    net, late = made.net, out_of_reach(made.hints, at)
+    hints = [hint for hint in made.hints if hint not in late]
+    since_hint = max((at - hint.seconds + SHORTEST for hint in hints), default=0.0)
     # Saturation and warmth are applied to what comes out, so their values share one run.
     runs = dict.fromkeys(_run_of(config) for config in cells.values())
+    before = {config: max(_before(config), since_hint) for config in runs}
     after = max(2 * config.look_ahead for config in runs)
     largest = max(Colorizer(net, config).short_side for config in runs)
-    frames, index, luma_format = _read(src, at, max(map(_before, runs)), after + SHORTEST, largest)
-    target = frames[index]
+    frames, index, luma_format, scale, origin = _read(src, at, max(before.values()), after + SHORTEST, largest, hints)
+    target, hints = frames[index], _scaled(hints, scale)
     for done, config in enumerate(runs, 1):
-        first = next(i for i, frame in enumerate(frames) if _seconds_to(frame, target) <= _before(config))
-        runs[config] = _ab_of(target, Colorizer(net, config), frames[first:], luma_format)
+        first = next(i for i, frame in enumerate(frames) if _seconds_to(frame, target) <= before[config])
+        colorizer = Colorizer(net, config, made.references, hints)
+        runs[config] = _ab_of(target, colorizer, frames[first:], luma_format, origin)
         if progress:
             progress(done * len(frames), len(runs) * len(frames))
     chroma_format = _full_chroma(luma_format)
@@ -214,10 +255,8 @@ def _seconds_to(frame: LumaFrame, target: LumaFrame) -> float:
     return target.pts_seconds - frame.pts_seconds
 
 
-def _read(
-    src: Path, at: float, before: float, after: float, working_size: int
-) -> tuple[list[LumaFrame], int, LumaFormat]:
-    """The frames around a time, made small, the index of the one that is on the screen then, and their format."""
+def _read(src: Path, at: float, before: float, after: float, working_size: int, hints: Sequence[Hint]) -> Excerpt:
+    """The frames around a time; ConfigError where it is not in the file, or a hint not in the picture."""
     from edgecolor.video import VideoReader
 
     begin = max(0.0, at - before)
@@ -229,6 +268,7 @@ def _read(
         raise late from error
     with reader:
         coded, rest = reader.luma_format, reader.duration_seconds
+        check_places(hints, *(coded.width, coded.height)[:: -1 if coded.rotation % 180 else 1])
         width, height = _fitting(coded.width, coded.height, working_size)
         # Times count from where reading begins, or from the file's own zero where that is its beginning.
         wanted = at - begin if begin else at + float(reader.span.origin)
@@ -239,14 +279,17 @@ def _read(
                     break
         period = 1 / float(reader.frame_rate or 25)
     if begin and (not frames or frames[0].pts_seconds > wanted + TOLERANCE):
-        return _read(src, at, 4 * before, after, working_size)  # it has been on the screen for longer
+        return _read(src, at, 4 * before, after, working_size, hints)  # it has been on the screen for longer
     if not frames or (frames[-1].pts_seconds + period <= wanted if rest is None else at - begin >= rest):
         raise late
     shown = sum(frame.pts_seconds <= wanted + TOLERANCE for frame in frames)
-    return frames, max(shown, 1) - 1, replace(coded, width=width, height=height)
+    small = replace(coded, width=width, height=height)
+    return Excerpt(frames, max(shown, 1) - 1, small, width / coded.width, wanted - at)
 
 
-def _ab_of(target: LumaFrame, colorizer: Colorizer, frames: list[LumaFrame], luma_format: LumaFormat) -> np.ndarray:
+def _ab_of(
+    target: LumaFrame, colorizer: Colorizer, frames: list[LumaFrame], luma_format: LumaFormat, origin: float
+) -> np.ndarray:
     """(2, h, w) of one of the frames, each colored after the ones before it."""
-    colorizer.begin(luma_format, _full_chroma(luma_format))
+    colorizer.begin(luma_format, _full_chroma(luma_format), origin)
     return next(ab for frame, ab in colorizer.colors(frames) if frame is target)

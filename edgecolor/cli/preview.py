@@ -1,5 +1,6 @@
 """edgecolor preview IN: one frame under different settings, in one picture."""
 
+import sys
 from pathlib import Path
 
 import typer
@@ -26,13 +27,18 @@ def preview(
     half_life: float = typer.Option(1.0),
     look_ahead: float = typer.Option(0.5),
     working_size: int | None = typer.Option(None),
+    reference: list[str] = typer.Option([], metavar="PICTURE[@TIME]", help="As for colorize, like the next two."),
+    hint: list[str] = typer.Option([], metavar="X,Y,#RRGGBB[@TIME]"),
+    hints: Path | None = typer.Option(None, metavar="FILE"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the picture if it exists."),
     threads: int | None = typer.Option(None, min=1, help="Threads of the network. Default: all cores."),
     quiet: bool = typer.Option(False, "--quiet", help="Print errors only."),
 ) -> None:
     from edgecolor.cli.progress import FrameProgress
     from edgecolor.config import ColorConfig
-    from edgecolor.preview import preview
+    from edgecolor.hint_files import read_hint, read_hints
+    from edgecolor.preview import FOLLOWED, out_of_reach, preview
+    from edgecolor.reference_files import read_reference
     from edgecolor.times import parse_time
 
     out = out or Path(f"{src.stem}-preview.png")
@@ -44,18 +50,25 @@ def preview(
         look_ahead=look_ahead,
         working_size=working_size,
     )
+    time = None if at is None else parse_time(at, "--at")
+    given = [read_hint(text) for text in hint] + ([] if hints is None else read_hints(hints))
     with FrameProgress(src.name, quiet=quiet) as progress:
         columns, rows = preview(
             src,
             out,
             grid,
-            None if at is None else parse_time(at, "--at"),
+            time,
             model,
             backend=backend,
             config=config,
+            references=[read_reference(text) for text in reference],
+            hints=given,
             overwrite=overwrite,
             threads=threads,
             progress=progress,
         )
+    if late := out_of_reach(given, time):
+        which = f"hint {late[0]} begins" if len(late) == 1 else f"{len(late)} hints begin, the first {late[0]},"
+        print(f"edgecolor: warning: {which} more than {FOLLOWED:g} s earlier: not shown", file=sys.stderr)
     if not quiet:
         print(f"wrote {out}: {columns} x {rows} pictures")

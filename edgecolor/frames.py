@@ -34,6 +34,12 @@ class LumaFormat:
     full_range: bool  # True: black is 0 and white 2^n - 1; False: 16 and 235, scaled to the bit depth
     rotation: int = 0  # degrees clockwise by which a player turns the picture upright: 0, 90, 180 or 270
 
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height of the picture as a player shows it."""
+        size = self.width, self.height
+        return size if self.rotation % 180 == 0 else size[::-1]
+
 
 @dataclass(frozen=True)
 class ChromaFormat:

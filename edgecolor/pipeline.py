@@ -121,14 +121,12 @@ class Colorizer:
         origin  what the frames' times are, in seconds, where those of references and hints count from
         raises  ConfigError for a hint outside of the picture
         """
-        upright = (luma_format.width, luma_format.height)
-        upright = upright if luma_format.rotation % 180 == 0 else upright[::-1]
-        height, width = self._start(*upright)
+        height, width = self._start(*luma_format.upright)
         stride = self.net.manifest.stride
         self._to_lightness = FrameToLightness(luma_format, height, width)
         self._upsample = UpsampleAb(luma_format, chroma_format, height // stride, width // stride)
         self._to_chroma = AbToChroma(luma_format, self.saturation)
-        self._forget(upright, self.hints, origin)
+        self._forget(luma_format.upright, self.hints, origin)
         if self.config.motion == "codec":
             self._smoother.codec_motion = CodecMotion(luma_format, height // stride, width // stride)
 

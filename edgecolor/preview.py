@@ -103,7 +103,7 @@ class Excerpt(NamedTuple):
     frames: list[LumaFrame]
     index: int  # of the one that is on the screen then
     luma_format: LumaFormat
-    scale: float  # its size over that of the file
+    full: tuple[int, int]  # width and height of the file's pictures, upright
     origin: float  # what the frames' times are at the file's beginning, in seconds
 
 
@@ -179,21 +179,22 @@ def _text(axis: Axis, value: float, now: float) -> str:
     return f"{axis.name} {value:g}{' (as set)' if value == now else ''}"
 
 
-def _of_picture(src: Path, made: Colorizer, cells: dict[tuple, ColorConfig]) -> dict[tuple, np.ndarray]:
+def _of_picture(src: Path, as_set: Colorizer, cells: dict[tuple, ColorConfig]) -> dict[tuple, np.ndarray]:
     rgb = read_image(src).rgb
     height, width = rgb.shape[:2]
-    check_places(made.hints, width, height)
-    size = _fitting(width, height, max(Colorizer(made.net, config).short_side for config in cells.values()))
+    check_places(as_set.hints, width, height)
+    size = _fitting(width, height, max(Colorizer(as_set.net, config).short_side for config in cells.values()))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    hints = _scaled(made.hints, size[0] / width)
+    hints = _placed_in(size, as_set.hints, (width, height))
     return {
-        values: Colorizer(made.net, config, made.references, hints).image(small) for values, config in cells.items()
+        values: Colorizer(as_set.net, config, as_set.references, hints).image(small) for values, config in cells.items()
     }
 
 
-def _scaled(hints: Sequence[Hint], scale: float) -> list[Hint]:
-    """The hints' places in a picture that is `scale` times as large."""
-    return [replace(h, x=max(0.0, (h.x + 0.5) * scale - 0.5), y=max(0.0, (h.y + 0.5) * scale - 0.5)) for h in hints]
+def _placed_in(size: tuple[int, int], hints: Sequence[Hint], full: tuple[int, int]) -> list[Hint]:
+    """The hints at their places in a picture of another size; both are (width, height)."""
+    x, y = (there / here for there, here in zip(size, full, strict=True))
+    return [replace(h, x=max(0.0, (h.x + 0.5) * x - 0.5), y=max(0.0, (h.y + 0.5) * y - 0.5)) for h in hints]
 
 
 def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:
@@ -203,22 +204,24 @@ def _fitting(width: int, height: int, working_size: int) -> tuple[int, int]:
 
 
 def _of_video(
-    src: Path, made: Colorizer, cells: dict[tuple, ColorConfig], at: float, progress: Progress | None
+    src: Path, as_set: Colorizer, cells: dict[tuple, ColorConfig], at: float, progress: Progress | None
 ) -> dict[tuple, np.ndarray]:
-    net, late = made.net, out_of_reach(made.hints, at)
-    hints = [hint for hint in made.hints if hint not in late]
+    net, late = as_set.net, out_of_reach(as_set.hints, at)
+    hints = [hint for hint in as_set.hints if hint not in late]
     since_hint = max((at - hint.seconds + SHORTEST for hint in hints), default=0.0)
     # Saturation and warmth are applied to what comes out, so their values share one run.
     runs = dict.fromkeys(_run_of(config) for config in cells.values())
     before = {config: max(_before(config), since_hint) for config in runs}
     after = max(2 * config.look_ahead for config in runs)
     largest = max(Colorizer(net, config).short_side for config in runs)
-    frames, index, luma_format, scale, origin = _read(src, at, max(before.values()), after + SHORTEST, largest, hints)
-    target, hints = frames[index], _scaled(hints, scale)
+    excerpt = _read(src, at, max(before.values()), after + SHORTEST, largest)
+    check_places(hints, *excerpt.full)
+    hints = _placed_in(excerpt.luma_format.upright, hints, excerpt.full)
+    frames, luma_format, target = excerpt.frames, excerpt.luma_format, excerpt.frames[excerpt.index]
     for done, config in enumerate(runs, 1):
         first = next(i for i, frame in enumerate(frames) if _seconds_to(frame, target) <= before[config])
-        colorizer = Colorizer(net, config, made.references, hints)
-        runs[config] = _ab_of(target, colorizer, frames[first:], luma_format, origin)
+        colorizer = Colorizer(net, config, as_set.references, hints)
+        runs[config] = _ab_of(target, colorizer, frames[first:], luma_format, excerpt.origin)
         if progress:
             progress(done * len(frames), len(runs) * len(frames))
     chroma_format = _full_chroma(luma_format)
@@ -255,8 +258,8 @@ def _seconds_to(frame: LumaFrame, target: LumaFrame) -> float:
     return target.pts_seconds - frame.pts_seconds
 
 
-def _read(src: Path, at: float, before: float, after: float, working_size: int, hints: Sequence[Hint]) -> Excerpt:
-    """The frames around a time; ConfigError where it is not in the file, or a hint not in the picture."""
+def _read(src: Path, at: float, before: float, after: float, working_size: int) -> Excerpt:
+    """The frames around a time; ConfigError where the file is over before it."""
     from edgecolor.video import VideoReader
 
     begin = max(0.0, at - before)
@@ -268,7 +271,6 @@ def _read(src: Path, at: float, before: float, after: float, working_size: int, 
         raise late from error
     with reader:
         coded, rest = reader.luma_format, reader.duration_seconds
-        check_places(hints, *(coded.width, coded.height)[:: -1 if coded.rotation % 180 else 1])
         width, height = _fitting(coded.width, coded.height, working_size)
         # Times count from where reading begins, or from the file's own zero where that is its beginning.
         wanted = at - begin if begin else at + float(reader.span.origin)
@@ -279,12 +281,12 @@ def _read(src: Path, at: float, before: float, after: float, working_size: int, 
                     break
         period = 1 / float(reader.frame_rate or 25)
     if begin and (not frames or frames[0].pts_seconds > wanted + TOLERANCE):
-        return _read(src, at, 4 * before, after, working_size, hints)  # it has been on the screen for longer
+        return _read(src, at, 4 * before, after, working_size)  # it has been on the screen for longer
     if not frames or (frames[-1].pts_seconds + period <= wanted if rest is None else at - begin >= rest):
         raise late
     shown = sum(frame.pts_seconds <= wanted + TOLERANCE for frame in frames)
     small = replace(coded, width=width, height=height)
-    return Excerpt(frames, max(shown, 1) - 1, small, width / coded.width, wanted - at)
+    return Excerpt(frames, max(shown, 1) - 1, small, coded.upright, wanted - at)
 
 
 def _ab_of(

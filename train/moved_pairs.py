@@ -9,6 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from edgecolor.motion.flow import ends, warp_by
+
 HALF_AXES = (0.06, 0.35)  # of a passing thing, as a share of the picture's side
 BUMPS = 0.25  # how far its outline leaves the ellipse, as a share of its radius
 CORNERS = 48
@@ -51,8 +53,7 @@ def passed_over(rng: np.random.Generator, pair: MovedPair, other: np.ndarray, st
     is_thing = share > 0.5
     moved = ((centers[1] - centers[0]) / stride).astype(np.float32)
     motion = np.where(is_thing[..., None], moved, pair.motion).astype(np.float32)
-    came_from = motion + _places(cells)
-    was = cv2.remap(share_before, came_from, None, cv2.INTER_LINEAR)
+    was = warp_by(share_before, motion)
     same = np.where(is_thing, (share > FULL) & (was > FULL), (share < NONE) & (was < NONE) & (pair.seen > 0))
     return MovedPair(now, before, motion, (same & _inside(motion)).astype(np.float32))
 
@@ -84,12 +85,7 @@ def _laid_over(
     return np.rint(laid).astype(np.uint8), share
 
 
-def _places(cells: int) -> np.ndarray:
-    """(cells, cells, 2) float32: each cell's own (x, y)."""
-    return np.stack(np.mgrid[:cells, :cells][::-1], axis=-1).astype(np.float32)
-
-
 def _inside(motion: np.ndarray) -> np.ndarray:
     """(cells, cells) bool: whether what is there was inside the frame before."""
-    came_from = motion + _places(len(motion))
-    return ((came_from >= 0) & (came_from <= len(motion) - 1)).all(axis=-1)
+    x, y = ends(motion)
+    return (np.minimum(x, y) >= 0) & (np.maximum(x, y) <= len(motion) - 1)

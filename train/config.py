@@ -72,13 +72,11 @@ class DataConfig:
         check_choice("on", self.on, ("auto", "memory", "device"))
         check_range("zoom[0]", self.zoom[0], 0.05, self.zoom[1])
         check_range("zoom[1]", self.zoom[1], 0.05, 1)
-        check_range("shake", self.shake, 0, 128)
-        check_range("passing", self.passing, 0, 1)
+        limits = {"shake": 128, "passing": 1, "gamma": 1, "min_chroma": 100, "min_spread": 100}
+        for name, most in limits.items():
+            check_range(name, getattr(self, name), 0, most)
         if self.passing and not self.shake:
             raise ConfigError("passing is of the pairs that shake makes of still pictures: set data.shake too")
-        check_range("gamma", self.gamma, 0, 1)
-        check_range("min_chroma", self.min_chroma, 0, 100)
-        check_range("min_spread", self.min_spread, 0, 100)
         if self.short_side and self.short_side < 32:
             raise ConfigError(f"short_side is in pixels, at least 32 or 0, got {self.short_side}")
         if negative := [name for name, weight in self.weights.items() if weight < 0]:

@@ -72,8 +72,7 @@ class DataConfig:
         check_choice("on", self.on, ("auto", "memory", "device"))
         check_range("zoom[0]", self.zoom[0], 0.05, self.zoom[1])
         check_range("zoom[1]", self.zoom[1], 0.05, 1)
-        limits = {"shake": 128, "passing": 1, "gamma": 1, "min_chroma": 100, "min_spread": 100}
-        for name, most in limits.items():
+        for name, most in {"shake": 128, "passing": 1, "gamma": 1, "min_chroma": 100, "min_spread": 100}.items():
             check_range(name, getattr(self, name), 0, most)
         if self.passing and not self.shake:
             raise ConfigError("passing is of the pairs that shake makes of still pictures: set data.shake too")

@@ -16,7 +16,10 @@ from edgecolor.backends.base import (
     started,
 )
 from edgecolor.backends.files import find_decoder, read_manifest, usable_cores
+from edgecolor.backends.network_alone import network_alone
 from edgecolor.errors import MissingDependencyError, ModelError
+
+LARGE = 256 << 20  # bytes of a file
 
 
 def import_onnxruntime():
@@ -47,10 +50,17 @@ class OnnxRuntimeBackend:
         states = [info.shape[-1] for info in self.session.get_inputs() if info.name == "prev_probs"]
         check_tokens(self.manifest, states[0] if states else None, path)
         self.device = "cuda" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
-        self.decoder = None
+        self.decoder = self.network = None
         self.grid: Grid | None = None
 
-    def open(self, path: Path):
+    def open_network(self):
+        """A session of the network without its op; of a large model the session that is there, as two take twice the
+        memory."""
+        large = self.path.stat().st_size > LARGE
+        return self.session if large else self.open(self.path, network_alone(self.path.read_bytes()))
+
+    def open(self, path: Path, content: bytes | None = None):
+        """A session of the file, or of what was made of its content."""
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3
@@ -59,7 +69,7 @@ class OnnxRuntimeBackend:
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         providers = [name for name in wanted if name in self.ort.get_available_providers()]
         try:
-            return self.ort.InferenceSession(str(path), options, providers=providers)
+            return self.ort.InferenceSession(content or str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors share no base class of their own
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"ONNX Runtime {self.ort.__version__} cannot load {path} ({reason})") from error
@@ -131,7 +141,6 @@ class OnnxRuntimeBackend:
         return binding.get_outputs()[0].numpy()
 
     def logits(self, lightness: Array) -> tuple[Array, Array]:
-        # ONNX Runtime runs the op as well, though nobody fetches its outputs: about a sixth of the time is lost.
         need_tokens(self.manifest)
         grid = started(self.grid)
         inputs = {
@@ -139,17 +148,19 @@ class OnnxRuntimeBackend:
             "keep": grid.checked_keep(0.0),
             "temperature": grid.checked_temperature(None),
         }
-        binding = self.session.io_binding()
+        if self.network is None:
+            self.network = self.open_network()
+        binding = self.network.io_binding()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
         binding.bind_ortvalue_input("motion", self.still)
-        state_type = input_types(self.session)["prev_probs"]
+        state_type = input_types(self.network)["prev_probs"]
         is_same = state_type == self.state_type  # with nothing kept, what the state holds does not matter
         state = self.state if is_same else self.to_device(np.zeros(grid.probs, state_type))
         binding.bind_ortvalue_input("prev_probs", state)
         binding.bind_output("logits", "cpu")
         binding.bind_output("features", "cpu")
-        self.session.run_with_iobinding(binding)
+        self.network.run_with_iobinding(binding)
         logits, features = (value.numpy().astype(np.float32, copy=False) for value in binding.get_outputs())
         return logits, features
 
@@ -159,4 +170,4 @@ class OnnxRuntimeBackend:
         return self.state.numpy().astype(np.float32)
 
     def close(self) -> None:
-        self.session = self.decoder = self.state = self.next_state = self.still = self.grid = None
+        self.session = self.network = self.decoder = self.state = self.next_state = self.still = self.grid = None

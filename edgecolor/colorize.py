@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecolor.backends import open_backend
+from edgecolor.backends.views import with_views
 from edgecolor.compare import SideBySide
 from edgecolor.config import ColorConfig
 from edgecolor.errors import ConfigError
@@ -53,7 +54,8 @@ def open_colorizer(
     raises  ModelError (unknown, damaged, not ours), MissingDependencyError (the backend is not installed), ConfigError
             (a model that takes no references, or no hints)
     """
-    return Colorizer(open_backend(model, backend, threads), config, references, hints)
+    net = with_views(open_backend(model, backend, threads), config.views if config else None)
+    return Colorizer(net, config, references, hints)
 
 
 def colorize_image(

@@ -20,6 +20,7 @@ class ColorConfig:
     shot_memory: float = 0.0  # say of the colors that things had before in this video, in [0, 1]; 0: none
     motion: str = "flow"  # between frames, one of MOTIONS
     network_rate: float = 3.0  # looks of the network per second of video, at the least; 0: at every frame
+    views: int | None = None  # of each picture that the network sees, 1 to 4, where it is opened; None: the model's own
     working_size: int | None = None  # short side of what the network sees, in pixels; None: the model's own
 
     def __post_init__(self):
@@ -41,5 +42,7 @@ class ColorConfig:
             raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
         if not 0 <= self.network_rate < float("inf"):
             raise ConfigError(f"network-rate is in looks per second and cannot be negative, got {self.network_rate}")
+        if self.views is not None and not 1 <= self.views <= 4:
+            raise ConfigError(f"views must lie in [1, 4], got {self.views}")
         if self.working_size is not None and not 32 <= self.working_size <= 1024:
             raise ConfigError(f"working-size must lie in [32, 1024], got {self.working_size}")

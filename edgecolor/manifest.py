@@ -28,6 +28,7 @@ class Manifest:
     temperature: float = ANNEALED_MEAN_T  # default of the annealed mean
     temperature_source: str = ""  # where that default comes from, where it is not ours to choose, and by what evidence
     hints: bool = False  # regression: the network also takes hints (N, 3, h0, w0), see Backend.hint
+    views: int = 1  # tokens: how many views of each picture the network sees, see backends/views.py
     saturation: float = 1.0  # default factor on ab
     prior_shift: float = 0.0  # share of log(rebalancing weights) that export added to the token bias
     prior_uniform: float = 0.5  # lambda of those weights
@@ -57,6 +58,8 @@ class Manifest:
             refuse(f"palette = {self.palette!r} for kind {self.kind}")
         if self.hints and self.kind == "tokens":
             refuse("hints = true, which is for networks without tokens")
+        if not 1 <= self.views <= (4 if self.kind == "tokens" else 1):
+            refuse(f"views = {self.views} for kind {self.kind}")
         if self.stride < 1 or self.multiple < 1 or self.multiple % self.stride:
             refuse(f"stride = {self.stride} and multiple = {self.multiple}, which do not fit each other")
         if self.working_size < self.multiple:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from edgecolor.backends import open_backend
+from edgecolor.backends.views import with_views
 from edgecolor.color.resize import shrink
 from edgecolor.color.yuv import ycbcr_to_rgb
 from edgecolor.config import ColorConfig
@@ -147,7 +148,7 @@ def preview(
     if still and at is not None:
         raise ConfigError(f"a time is for videos, and {src.name} is a picture: leave it out")
     check_image_output(dst, src, overwrite)
-    net = open_backend(model, backend, threads)
+    net = with_views(open_backend(model, backend, threads), config.views)
     if any(reference.frame is not None for reference in references):
         raise ConfigError("a preview counts no frames, so it takes no corrected ones: give them as references")
     colorizer = Colorizer(net, config, references, hints)

@@ -94,6 +94,7 @@ def export_checkpoint(
     prior_uniform: float = 0.5,
     temperature: float | None = None,
     saturation: float = 1.0,
+    views: int = 1,
     working_size: int = 256,
     training_data: str = "",
     license: str = "Apache-2.0",
@@ -103,6 +104,7 @@ def export_checkpoint(
 
     prior_shift, prior_uniform  see shift_prior; chosen on validation photographs, both files contain the result
     temperature                 default of the annealed mean; None: the manifest's
+    views                       of each picture that the network is to see by default
     returns                     the manifest of NAME.onnx
     raises                      ModelError (checkpoint or parity), ConfigError (an impossible option)
     """
@@ -119,6 +121,7 @@ def export_checkpoint(
         model,
         working_size=working_size,
         saturation=saturation,
+        views=views,
         prior_shift=prior_shift,
         prior_uniform=prior_uniform,
         training_data=training_data,

@@ -12,6 +12,7 @@ import onnx
 from onnx import ModelProto
 
 from edgecolor.backends.files import WEIGHTS, read_manifest
+from edgecolor.backends.views import MARGIN
 from edgecolor.color.tokens import palette
 from edgecolor.engines import EngineInfo, Profile, Size, default_folder, sha256_of, sidecar_of
 from edgecolor.errors import ConfigError, ModelError
@@ -67,11 +68,13 @@ def parse_profile(text: str) -> Profile:
 
 
 def default_profiles(manifest: Manifest, batch: int) -> tuple[Profile, ...]:
-    """Pictures from WIDEST to 1 : WIDEST at the model's working size, tuned for 16:9, lying and upright."""
+    """Pictures from WIDEST to 1 : WIDEST at the model's working size, tuned for 16:9, lying and upright, with the
+    margin that several views of them take."""
     short, multiple = manifest.working_size, manifest.multiple
+    margin = MARGIN if manifest.views > 1 else 0
 
     def side(factor: float) -> int:
-        return max(multiple, round(short * factor / multiple) * multiple)
+        return max(multiple, round(short * factor / multiple) * multiple) + margin
 
     low, high = (1, multiple, multiple), (batch, side(WIDEST), side(WIDEST))
     return tuple(Profile(low, (batch, *opt), high) for opt in ((side(1), side(16 / 9)), (side(16 / 9), side(1))))

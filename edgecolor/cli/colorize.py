@@ -40,6 +40,9 @@ def colorize(
     motion: str = typer.Option(
         "flow", help="flow, or codec: back to the last look by the file's own motion vectors, where they hold."
     ),
+    views: int | None = typer.Option(
+        None, help="Views of each picture that the network sees, 1 to 4: more hold steadier. None: the model's own."
+    ),
     network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: str = typer.Option("0", metavar="TIME", help="Start here: seconds, or a time such as 1:30."),
@@ -76,6 +79,7 @@ def colorize(
         look_ahead=look_ahead,
         shot_memory=shot_memory,
         motion=motion,
+        views=views,
         network_rate=network_rate,
         working_size=working_size,
     )

@@ -1,0 +1,90 @@
+"""A network that sees each picture from several places, half of them mirrored, and says the mean.
+
+What a network says of a thing changes with where it comes to lie on the coarse grids inside the network, with how near
+the border is, and with what is left and right of it. Moving the picture by half a coarse cell inside of a margin, and
+mirroring it, change all of that and nothing of the picture; so in the mean of the views there is less of it, and colors
+hold still better before any smoothing. It takes as many runs of the network a look as there are views.
+"""
+
+import numpy as np
+
+from edgecolor.backends.base import Array, Backend, Grid, centers_of, need_tokens, started
+from edgecolor.errors import ModelError
+
+MARGIN = 32  # px around the picture, both sides together: a mirror image of what is inside
+# Where in the margin the picture begins, in quarters of it, and whether it is mirrored; ordered by what each one adds.
+VIEWS = ((1, False), (1, True), (2, False), (2, True))
+
+
+class Views:
+    """A Backend around another one, which holds the state, margin and all. For models with tokens.
+
+    count   of the views, 2 to 4
+    raises  ModelError where the model has no tokens, or cells that the margin is no multiple of
+    """
+
+    def __init__(self, inner: Backend, count: int):
+        manifest = inner.manifest
+        need_tokens(manifest)
+        if MARGIN % manifest.multiple or MARGIN // 4 % manifest.stride:
+            raise ModelError(f"{manifest.name} has cells that a margin of {MARGIN} pixels does not fit: set views to 1")
+        self.inner, self.views = inner, VIEWS[:count]
+        self.grid: Grid | None = None
+
+    def __getattr__(self, name: str):
+        """What is not said here is the inner one's: name, manifest, hint, close, and what is its alone."""
+        if name == "inner":  # while it is being copied
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def start(self, batch: int, h0: int, w0: int) -> None:
+        self.grid = Grid(self.manifest, len(centers_of(self.manifest)), batch, h0, w0)
+        self.inner.start(batch, h0 + MARGIN, w0 + MARGIN)
+        self._border = MARGIN // 2 // self.manifest.stride  # cells around those of the picture
+
+    def step(
+        self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
+    ) -> Array:
+        return self.decode(self.logits(lightness)[0], keep, motion, temperature)
+
+    def logits(self, lightness: Array) -> tuple[Array, Array]:
+        """The mean of all views; the features are those of the first."""
+        lightness = started(self.grid).checked("lightness", lightness)
+        seen = [self._view(lightness, quarters * MARGIN // 4, mirrored) for quarters, mirrored in self.views]
+        mean = seen[0][0]
+        for logits, _ in seen[1:]:
+            mean = mean + logits
+        return mean / len(seen), seen[0][1]
+
+    def _view(self, lightness: Array, begin: int, mirrored: bool) -> tuple[Array, Array]:
+        """logits and features of the picture, which begins at that many pixels."""
+        turn = -1 if mirrored else 1
+        around = (begin, MARGIN - begin)
+        padded = np.pad(lightness[..., ::turn], ((0, 0), (0, 0), around, around), mode="reflect")
+        (_, h, w), cell = started(self.grid).keep, begin // self.manifest.stride
+        inside = np.s_[:, cell : cell + h, cell : cell + w]
+        return tuple(said[inside][:, :, ::turn] for said in self.inner.logits(padded))
+
+    def decode(
+        self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
+    ) -> Array:
+        grid = started(self.grid)
+        keep = keep if np.ndim(keep) == 0 else self._bordered(grid.checked("keep", keep))
+        motion = None if motion is None else self._bordered(grid.checked("motion", motion))
+        ab = self.inner.decode(self._bordered(grid.checked("logits", logits)), keep, motion, temperature)
+        return ab[..., self._border : -self._border, self._border : -self._border].copy()
+
+    def _bordered(self, cells: Array) -> Array:
+        """(N, h, w, ...) with the outermost cells repeated on all sides."""
+        around = (self._border, self._border)
+        return np.pad(cells, ((0, 0), around, around, *[(0, 0)] * (cells.ndim - 3)), mode="edge")
+
+    def probs(self) -> Array:
+        started(self.grid)
+        return self.inner.probs()[:, self._border : -self._border, self._border : -self._border].copy()
+
+
+def with_views(backend: Backend, count: int | None = None) -> Backend:
+    """The backend, to see that many views of each picture; None: as many as its manifest says. raises as Views"""
+    count = backend.manifest.views if count is None else count
+    return backend if count == 1 else Views(backend, count)

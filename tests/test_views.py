@@ -81,6 +81,19 @@ def test_the_state_is_that_of_the_picture_without_its_margin(bare, lightness):
     assert np.abs(net.probs()).max() == 0
 
 
+def test_what_came_from_outside_of_the_picture_is_its_outermost_cells(bare, lightness):
+    net = Views(bare, 4)
+    net.start(1, H0, W0)
+    net.step(lightness, 0.0)
+    before, logits = net.probs(), net.logits(lightness)[0]
+    motion = np.full((1, H, W, 2), -3.0, np.float32)
+    ab = net.step(lightness, 0.7, motion, 0.4)
+    keep = np.full((1, H, W), 0.7, np.float32)
+    expected, probs = color_token_decode(logits, before, motion, keep, bare.centers, np.float32([0.4]))
+    np.testing.assert_allclose(net.probs(), probs, atol=1e-4)
+    np.testing.assert_allclose(ab, expected, atol=0.02)
+
+
 def test_wrong_shapes_are_refused_in_the_terms_of_the_picture(bare, lightness):
     net = Views(bare, 2)
     with pytest.raises(ShapeError, match=r"call start\(batch, h0, w0\) first"):

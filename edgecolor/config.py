@@ -6,6 +6,7 @@ from edgecolor.errors import ConfigError
 
 # How motion is found: optical flow; or the file's own motion vectors where it has them and they hold, flow elsewhere.
 MOTIONS = ("flow", "codec")
+MOST_VIEWS = 4  # of one picture, see backends/views.py
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ColorConfig:
             raise ConfigError(f"scene-cut must lie in (0, 1], got {self.scene_cut}")
         if not 0 <= self.network_rate < float("inf"):
             raise ConfigError(f"network-rate is in looks per second and cannot be negative, got {self.network_rate}")
-        if self.views is not None and not 1 <= self.views <= 4:
-            raise ConfigError(f"views must lie in [1, 4], got {self.views}")
+        if self.views is not None and not 1 <= self.views <= MOST_VIEWS:
+            raise ConfigError(f"views must lie in [1, {MOST_VIEWS}], got {self.views}")
         if self.working_size is not None and not 32 <= self.working_size <= 1024:
             raise ConfigError(f"working-size must lie in [32, 1024], got {self.working_size}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgecolor.color.tokens import ANNEALED_MEAN_T, PALETTES
+from edgecolor.config import MOST_VIEWS
 from edgecolor.errors import ModelError
 
 KEY = "edgecolor.manifest"  # in the metadata of an .onnx or .safetensors file
@@ -58,7 +59,7 @@ class Manifest:
             refuse(f"palette = {self.palette!r} for kind {self.kind}")
         if self.hints and self.kind == "tokens":
             refuse("hints = true, which is for networks without tokens")
-        if not 1 <= self.views <= (4 if self.kind == "tokens" else 1):
+        if not 1 <= self.views <= (MOST_VIEWS if self.kind == "tokens" else 1):
             refuse(f"views = {self.views} for kind {self.kind}")
         if self.stride < 1 or self.multiple < 1 or self.multiple % self.stride:
             refuse(f"stride = {self.stride} and multiple = {self.multiple}, which do not fit each other")

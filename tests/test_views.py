@@ -6,6 +6,7 @@ import pytest
 from edgecolor import ColorConfig, Colorizer, open_colorizer
 from edgecolor.backends import open_backend
 from edgecolor.backends.views import VIEWS, Views, with_views
+from edgecolor.config import MOST_VIEWS
 from edgecolor.errors import ConfigError, ModelError, ShapeError
 from edgecolor.manifest import Manifest
 from edgecolor.stages.frame_to_lightness import image_to_lightness, resize_lightness
@@ -109,19 +110,18 @@ def test_wrong_shapes_are_refused_in_the_terms_of_the_picture(bare, lightness):
         net.step(lightness, 0.5, np.zeros((1, H, W)))
 
 
-def test_the_models_manifest_says_how_many_and_the_user_may_say_otherwise(bare):
+def test_the_models_manifest_says_how_many_and_the_user_may_say_otherwise(bare, monkeypatch):
     assert len(open_colorizer("edge", config=ColorConfig(views=2)).net.views) == 2
-    bare.manifest, own = bare.manifest.replace(views=3), bare.manifest
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(bare, "manifest", bare.manifest.replace(views=3))
         assert len(with_views(bare).views) == 3
         assert with_views(bare, 1) is bare
-    finally:
-        bare.manifest = own
     for name in ("edge", "basic-lab", "ct2-tiny"):
         assert not isinstance(open_colorizer(name).net, Views)
     with pytest.raises(ModelError, match="without color tokens"):
         open_colorizer("basic-lab", config=ColorConfig(views=2))
-    for count in (0, 5):
+    assert len(VIEWS) == MOST_VIEWS
+    for count in (0, MOST_VIEWS + 1):
         with pytest.raises(ConfigError, match=r"views must lie in \[1, 4\]"):
             ColorConfig(views=count)
         with pytest.raises(ModelError, match="views = "):

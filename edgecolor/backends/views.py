@@ -51,10 +51,7 @@ class Views:
         """The mean of all views; the features are those of the first."""
         lightness = started(self.grid).checked("lightness", lightness)
         seen = [self._view(lightness, quarters * MARGIN // 4, mirrored) for quarters, mirrored in self.views]
-        mean = seen[0][0]
-        for logits, _ in seen[1:]:
-            mean = mean + logits
-        return mean / len(seen), seen[0][1]
+        return sum(logits for logits, _ in seen) / len(seen), seen[0][1]
 
     def _view(self, lightness: Array, begin: int, mirrored: bool) -> tuple[Array, Array]:
         """logits and features of the picture, which begins at that many pixels."""

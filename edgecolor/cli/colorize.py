@@ -41,7 +41,7 @@ def colorize(
         "flow", help="flow, or codec: back to the last look by the file's own motion vectors, where they hold."
     ),
     views: int | None = typer.Option(
-        None, help="Views of each picture that the network sees, 1 to 4: more hold steadier. None: the model's own."
+        None, help="Views of each picture that the network sees, 1 to 4: more hold steadier. Default: the model's."
     ),
     network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgecolor.chroma_gain import SAMPLED
 from edgecolor.color.tokens import annealed_mean, palette
+from edgecolor.motion.flow import warp_by
 from edgecolor.stages.logits_to_ab import bilinear
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Weight in the annealed mean of a token next to its cell's most probable one, below which it is of no account: all of
 # them together come to 0.04 ab units at most on the frames it was tried on.
 LEAST_WEIGHT = 1e-3
+AT_ONCE = 64  # channels that OpenCV brings along: more than 127 some versions of it take for something else
 STILL = 0.05  # cells: what moves less is taken from its own place
 LEAST_SAID = 0.02  # share of a look in its state; of less, rounding leaves little to be read
 
@@ -40,10 +42,9 @@ class LookState:
 
 def blend(own: np.ndarray, other: np.ndarray, cells: np.ndarray, share: np.ndarray) -> np.ndarray:
     """(1 - share) of own values (h, w, C), and share (h, w) of another look's, brought here along cells (h, w, 2)."""
-    moves = np.abs(cells).max(axis=2) > STILL
-    rows, columns = np.nonzero(moves)
-    blended = other.copy()
-    blended[moves] = bilinear(other, columns + cells[moves, 0], rows + cells[moves, 1])
+    moved = cells * (np.abs(cells).max(axis=2, keepdims=True) > STILL)
+    parts = [warp_by(other[..., i : i + AT_ONCE], moved) for i in range(0, other.shape[2], AT_ONCE)]
+    blended = np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=2)
     blended -= own  # in place: three more arrays of this size would take as long as all the rest
     blended *= share[..., None]
     blended += own

@@ -54,6 +54,16 @@ def test_the_network_says_the_mean_of_its_views(bare, lightness, count):
     assert logits.shape == (1, H, W, 313) and features.shape[:3] == (1, H, W)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_side_by_side_the_network_says_what_it_says_one_after_another(bare, lightness, threads):
+    net = open_backend("edge", "onnxruntime", threads=threads)
+    inputs = [lightness, np.ascontiguousarray(lightness[..., ::-1]), lightness * 0.5]
+    for backend in (net, bare):
+        backend.start(1, H0, W0)
+    for logits, one in zip(logits_of(net, inputs), inputs, strict=True):
+        np.testing.assert_allclose(logits, bare.logits(one)[0], atol=2e-4)
+
+
 def test_a_mirror_image_gets_the_same_colors_mirrored(bare, lightness):
     net = Views(bare, 4)
     net.start(1, H0, W0)

@@ -2,6 +2,7 @@
 the ab of a model that predicts ab without tokens.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -63,6 +64,12 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give the memory back. The backend is of no use after it."""
+
+
+def logits_of(backend: Backend, inputs: Sequence[Array]) -> list[Array]:
+    """The logits alone of each; side by side, and without the features, where the backend has a way to do so."""
+    side_by_side = getattr(backend, "logits_side_by_side", None)
+    return side_by_side(inputs) if side_by_side else [backend.logits(lightness)[0] for lightness in inputs]
 
 
 def check_network(manifest: Manifest, where: Path) -> None:

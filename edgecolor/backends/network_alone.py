@@ -11,24 +11,24 @@ from edgecolor.stages.logits_to_ab import OP
 GRAPH = 7  # field of ModelProto
 NODE, OUTPUT = 1, 12  # fields of GraphProto
 OP_TYPE, NAME = 4, 1  # of NodeProto, of ValueInfoProto
-OF_THE_OP = (b"ab", b"probs")  # outputs of the model
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # how a field is written
 
 
-def network_alone(model: bytes) -> bytes:
-    """The model without its op and the op's outputs. raises ValueError where it is no such file"""
+def network_alone(model: bytes, outputs: tuple[str, ...] = ("logits", "features")) -> bytes:
+    """The model without its op, with only those outputs. raises ValueError where it is no such file"""
     return b"".join(
-        _field(GRAPH, _without_op(value)) if number == GRAPH and value is not None else raw
+        _field(GRAPH, _without_op(value, outputs)) if number == GRAPH and value is not None else raw
         for number, value, raw in _fields(model)
     )
 
 
-def _without_op(graph: bytes) -> bytes:
+def _without_op(graph: bytes, outputs: tuple[str, ...]) -> bytes:
+    kept = [name.encode() for name in outputs]
     return b"".join(
         raw
         for number, value, raw in _fields(graph)
         if not (number == NODE and _text(value, OP_TYPE) == OP.encode())
-        and not (number == OUTPUT and _text(value, NAME) in OF_THE_OP)
+        and not (number == OUTPUT and _text(value, NAME) not in kept)
     )
 
 

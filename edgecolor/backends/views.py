@@ -6,9 +6,11 @@ mirroring it, change all of that and nothing of the picture; so in the mean of t
 hold still better before any smoothing. It takes as many runs of the network a look as there are views.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from edgecolor.backends.base import Array, Backend, Grid, centers_of, need_tokens, started
+from edgecolor.backends.base import Array, Backend, Grid, centers_of, logits_of, need_tokens, started
 from edgecolor.errors import ModelError
 
 MARGIN = 32  # px around the picture, both sides together: a mirror image of what is inside
@@ -45,22 +47,39 @@ class Views:
     def step(
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
     ) -> Array:
-        return self.decode(self.logits(lightness)[0], keep, motion, temperature)
+        return self.decode(self._mean(logits_of(self.inner, self._seen(lightness))), keep, motion, temperature)
 
     def logits(self, lightness: Array) -> tuple[Array, Array]:
         """The mean of all views; the features are those of the first."""
-        lightness = started(self.grid).checked("lightness", lightness)
-        seen = [self._view(lightness, quarters * MARGIN // 4, mirrored) for quarters, mirrored in self.views]
-        return sum(logits for logits, _ in seen) / len(seen), seen[0][1]
+        first, *others = self._seen(lightness)
+        logits, features = self.inner.logits(first)
+        return self._mean([logits, *logits_of(self.inner, others)]), self._inside(features, *self.views[0])
 
-    def _view(self, lightness: Array, begin: int, mirrored: bool) -> tuple[Array, Array]:
-        """logits and features of the picture, which begins at that many pixels."""
-        turn = -1 if mirrored else 1
+    def _mean(self, said: Sequence[Array]) -> Array:
+        """Of the logits of all views."""
+        first, *others = (self._inside(cells, *view) for cells, view in zip(said, self.views, strict=True))
+        mean = first.copy()
+        for cells in others:
+            mean += cells
+        mean /= len(said)
+        return mean
+
+    def _seen(self, lightness: Array) -> list[Array]:
+        """The picture as each view shows it, margin and all."""
+        lightness = started(self.grid).checked("lightness", lightness)
+        return [self._view(lightness, *view) for view in self.views]
+
+    def _view(self, lightness: Array, quarters: int, mirrored: bool) -> Array:
+        begin = quarters * MARGIN // 4
         around = (begin, MARGIN - begin)
-        padded = np.pad(lightness[..., ::turn], ((0, 0), (0, 0), around, around), mode="reflect")
-        (_, h, w), cell = started(self.grid).keep, begin // self.manifest.stride
-        inside = np.s_[:, cell : cell + h, cell : cell + w]
-        return tuple(said[inside][:, :, ::turn] for said in self.inner.logits(padded))
+        turned = lightness[..., ::-1] if mirrored else lightness
+        return np.pad(turned, ((0, 0), (0, 0), around, around), mode="reflect")
+
+    def _inside(self, cells: Array, quarters: int, mirrored: bool) -> Array:
+        """Those of the picture, the way the picture lies, of the cells (N, h, w, C) of that view."""
+        (_, h, w), begin = started(self.grid).keep, quarters * MARGIN // 4 // self.manifest.stride
+        inside = cells[:, begin : begin + h, begin : begin + w]
+        return inside[:, :, ::-1] if mirrored else inside
 
     def decode(
         self, logits: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None

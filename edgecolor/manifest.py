@@ -31,6 +31,7 @@ class Manifest:
     hints: bool = False  # regression: the network also takes hints (N, 3, h0, w0), see Backend.hint
     views: int = 1  # tokens: how many views of each picture the network sees, see backends/views.py
     saturation: float = 1.0  # default factor on ab
+    half_life: float = 1.0  # default of the smoothing, seconds
     prior_shift: float = 0.0  # share of log(rebalancing weights) that export added to the token bias
     prior_uniform: float = 0.5  # lambda of those weights
     training_data: str = ""
@@ -69,6 +70,8 @@ class Manifest:
             refuse(f"temperature = {self.temperature}, outside (0, 1]")
         if not 0 <= self.saturation <= 10:
             refuse(f"saturation = {self.saturation}, outside [0, 10]")
+        if not 0 <= self.half_life < float("inf"):
+            refuse(f"half_life = {self.half_life}, below 0 or infinite")
         if not abs(self.prior_shift) <= 10:
             refuse(f"prior_shift = {self.prior_shift}, outside [-10, 10]")
         if not 0 <= self.prior_uniform <= 1:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +49,10 @@ class Colorizer:
         hints: Sequence[Hint] = (),
     ):
         self.net, self.references, self.hints = net, references, hints
-        self.config = config = config or ColorConfig()
-        manifest = net.manifest
+        config, manifest = config or ColorConfig(), net.manifest
+        if config.half_life is None:
+            config = replace(config, half_life=manifest.half_life)
+        self.config = config
         self.temperature = manifest.temperature if config.temperature is None else config.temperature
         self.saturation = manifest.saturation if config.saturation is None else config.saturation
         self.short_side = manifest.working_size if config.working_size is None else config.working_size

@@ -152,6 +152,7 @@ def preview(
     if any(reference.frame is not None for reference in references):
         raise ConfigError("a preview counts no frames, so it takes no corrected ones: give them as references")
     colorizer = Colorizer(net, config, references, hints)
+    config = colorizer.config
     now = [_setting(colorizer, axis.field) for axis in axes]
     choices = [_values(axis, value) for axis, value in zip(axes, now, strict=True)]
     if len(list(product(*choices))) > MOST_CELLS:

@@ -94,6 +94,7 @@ def export_checkpoint(
     prior_uniform: float = 0.5,
     temperature: float | None = None,
     saturation: float = 1.0,
+    half_life: float = 1.0,
     views: int = 1,
     working_size: int = 256,
     training_data: str = "",
@@ -104,6 +105,7 @@ def export_checkpoint(
 
     prior_shift, prior_uniform  see shift_prior; chosen on validation photographs, both files contain the result
     temperature                 default of the annealed mean; None: the manifest's
+    half_life                   default of the smoothing, seconds
     views                       of each picture that the network is to see by default
     returns                     the manifest of NAME.onnx
     raises                      ModelError (checkpoint or parity), ConfigError (an impossible option)
@@ -121,6 +123,7 @@ def export_checkpoint(
         model,
         working_size=working_size,
         saturation=saturation,
+        half_life=half_life,
         views=views,
         prior_shift=prior_shift,
         prior_uniform=prior_uniform,

@@ -25,8 +25,9 @@ def test_a_manifest_survives_its_metadata(manifest):
     [
         ("name", ""), ("kind", "classes"), ("palette", "ab314"), ("palette", ""), ("stride", 0), ("stride", "4"),
         ("multiple", 30), ("working_size", 16), ("temperature", 0.0), ("temperature", 1.01), ("temperature", "warm"),
-        ("temperature", float("nan")), ("saturation", -1.0), ("prior_uniform", 2.0), ("prior_shift", 1e3),
-        ("weights_sha256", "abc"), ("format", 2), ("license", None), ("stride", True),
+        ("temperature", float("nan")), ("saturation", -1.0), ("half_life", -1.0), ("half_life", float("inf")),
+        ("prior_uniform", 2.0), ("prior_shift", 1e3), ("weights_sha256", "abc"), ("format", 2), ("license", None),
+        ("stride", True),
     ],
 )  # fmt: skip
 def test_a_manifest_with_an_impossible_value_is_refused_in_one_line_that_names_file_and_field(field, value):

@@ -67,6 +67,17 @@ def test_the_past_is_weighed_by_the_time_between_frames():
     assert net.keeps == pytest.approx([0, 2 ** (-0.04 / 0.2), 2 ** (-0.08 / 0.2), 0.5])
 
 
+def test_the_half_life_is_the_models_unless_the_user_gives_one():
+    net = Recorder()
+    net.manifest = net.manifest.replace(half_life=0.08)
+    for half_life, keep in ((None, 2 ** (-0.04 / 0.08)), (0.2, 2 ** (-0.04 / 0.2)), (0.0, 0.0)):
+        colorizer = Colorizer(net, ColorConfig(half_life=half_life, network_rate=0))
+        colorizer.begin(LUMA, CHROMA)
+        for i in range(2):
+            colorizer.ab(frame(pattern(0), i))
+        assert net.keeps.pop() == pytest.approx(keep)
+
+
 def test_the_past_is_dropped_at_a_scene_cut_and_at_the_start_of_a_video():
     net = Recorder()
     colorizer = Colorizer(net, ColorConfig(network_rate=0))

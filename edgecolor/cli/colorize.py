@@ -19,7 +19,9 @@ def colorize(
     saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
     warmth: float = typer.Option(0.0, help="Ab units toward amber, or below 0 toward blue, for all colors."),
     brightness: float = typer.Option(0.0, help="Pictures only, in [-1, 1]: bends their lightness; 0 keeps it."),
-    half_life: float = typer.Option(1.0, help="Seconds until a past frame weighs half; 0: no smoothing."),
+    half_life: float | None = typer.Option(
+        None, help="Seconds until a past frame weighs half; 0: no smoothing. Default: the model's."
+    ),
     scene_cut: float = typer.Option(0.5, help="In (0, 1]: how unlike two frames must be to drop the past."),
     look_ahead: float = typer.Option(0.5, help="Seconds of later frames that have a say; 0: only past ones."),
     shot_memory: float = typer.Option(
@@ -43,7 +45,7 @@ def colorize(
     views: int | None = typer.Option(
         None, help="Views of each picture that the network sees, 1 to 4: more hold steadier. Default: the model's."
     ),
-    network_rate: float = typer.Option(3.0, help="Looks of the network per second, at the least; 0: every frame."),
+    network_rate: float = typer.Option(4.0, help="Looks of the network per second, at the least; 0: every frame."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
     start: str = typer.Option("0", metavar="TIME", help="Start here: seconds, or a time such as 1:30."),
     duration: str | None = typer.Option(None, metavar="TIME", help="Stop after so long."),

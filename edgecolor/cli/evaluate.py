@@ -32,7 +32,9 @@ def evaluate(
     temperature: float | None = typer.Option(None, help="In (0, 1]: lower is more vivid. Default: the model's."),
     saturation: float | None = typer.Option(None, help="Factor on the colors; 0 is gray. Default: the model's."),
     working_size: int | None = typer.Option(None, help="Short side the network sees, px. Default: the model's."),
-    half_life: float = typer.Option(1.0, help="Clips: seconds until a past frame weighs half; 0: no smoothing."),
+    half_life: float | None = typer.Option(
+        None, help="Clips: seconds until a past frame weighs half; 0: no smoothing. Default: the model's."
+    ),
     look_ahead: float = typer.Option(0.5, help="Clips: seconds of later looks that have a say; 0: the past alone."),
     threads: int = typer.Option(2, min=1, help="Threads that compute the metrics."),
 ) -> None:

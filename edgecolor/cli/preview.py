@@ -24,7 +24,7 @@ def preview(
     temperature: float | None = typer.Option(None, help="Where it does not vary: as for colorize, like the next five."),
     saturation: float | None = typer.Option(None),
     warmth: float = typer.Option(0.0),
-    half_life: float = typer.Option(1.0),
+    half_life: float | None = typer.Option(None),
     look_ahead: float = typer.Option(0.5),
     working_size: int | None = typer.Option(None),
     reference: list[str] = typer.Option([], metavar="PICTURE[@TIME]", help="As for colorize, like the next two."),

@@ -5,6 +5,7 @@ import pytest
 
 from edgecolor import ColorConfig, Colorizer, open_colorizer
 from edgecolor.backends import open_backend
+from edgecolor.backends.base import logits_of
 from edgecolor.backends.views import VIEWS, Views, with_views
 from edgecolor.config import MOST_VIEWS
 from edgecolor.errors import ConfigError, ModelError, ShapeError
@@ -126,7 +127,8 @@ def test_the_models_manifest_says_how_many_and_the_user_may_say_otherwise(bare, 
         patched.setattr(bare, "manifest", bare.manifest.replace(views=3))
         assert len(with_views(bare).views) == 3
         assert with_views(bare, 1) is bare
-    for name in ("edge", "basic-lab", "ct2-tiny"):
+    assert len(open_colorizer("edge").net.views) == bare.manifest.views == 2
+    for name in ("basic-lab", "ct2-tiny"):
         assert not isinstance(open_colorizer(name).net, Views)
     with pytest.raises(ModelError, match="without color tokens"):
         open_colorizer("basic-lab", config=ColorConfig(views=2))

@@ -42,7 +42,7 @@ class Merge(nn.Module):
         self.blend = nn.Sequential(*(conv_bn_relu(out_chs, out_chs) for _ in range(convs)))
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        return self.blend(F.interpolate(self.coarse(coarse), scale_factor=2.0, mode="nearest") + self.fine(fine))
+        return self.blend(F.interpolate(self.coarse(coarse), scale_factor=2.0, mode="bilinear") + self.fine(fine))
 
 
 class Attention(nn.Module):

@@ -12,7 +12,7 @@ import onnx
 from onnx import ModelProto
 
 from edgecolor.backends.files import WEIGHTS, read_manifest
-from edgecolor.backends.views import MARGIN
+from edgecolor.backends.views import margin_of
 from edgecolor.color.tokens import palette
 from edgecolor.engines import EngineInfo, Profile, Size, default_folder, sha256_of, sidecar_of
 from edgecolor.errors import ConfigError, ModelError
@@ -71,7 +71,7 @@ def default_profiles(manifest: Manifest, batch: int) -> tuple[Profile, ...]:
     """Pictures from WIDEST to 1 : WIDEST at the model's working size, tuned for 16:9, lying and upright, with the
     margin that several views of them take."""
     short, multiple = manifest.working_size, manifest.multiple
-    margin = MARGIN if manifest.views > 1 else 0
+    margin = margin_of(manifest.views)
 
     def side(factor: float) -> int:
         return max(multiple, round(short * factor / multiple) * multiple) + margin

@@ -159,7 +159,7 @@ def test_the_graph_that_is_built_has_the_precision_and_the_decode_path_that_were
 
 def test_default_profiles_hold_video_and_photographs_lying_and_upright():
     assert read_manifest(EDGE).views == 2
-    for views, margin in ((1, 0), (2, MARGIN)):
+    for views, margin in ((1, 0), (2, 0), (4, MARGIN)):
         manifest = read_manifest(EDGE).replace(views=views)
         profiles = default_profiles(manifest, 4)
         assert profiles[0].opt == (4, 192 + margin, 352 + margin)

@@ -31,14 +31,15 @@ def lightness():
 
 def mean_by_hand(bare, lightness, views):
     """Each view cut out of one wide mirrored picture, where Views pads each by itself."""
-    wide = np.pad(lightness, ((0, 0), (0, 0), (32, 32), (32, 32)), mode="reflect")
-    bare.start(1, H0 + 32, W0 + 32)
+    margin = 32 if len(views) > 2 else 0
+    wide = np.pad(lightness, ((0, 0), (0, 0), (margin, margin), (margin, margin)), mode="reflect")
+    bare.start(1, H0 + margin, W0 + margin)
     total = 0
     for quarters, mirrored in views:
-        begin = 8 * quarters
-        left = 32 - begin if mirrored else begin  # px of margin; turned back, the right one lies on the left
-        x, y = 32 - left, 32 - begin
-        view = wide[:, :, y : y + H0 + 32, x : x + W0 + 32]
+        begin = margin // 4 * quarters
+        left = margin - begin if mirrored else begin  # px of margin; turned back, the right one lies on the left
+        x, y = margin - left, margin - begin
+        view = wide[:, :, y : y + H0 + margin, x : x + W0 + margin]
         said, _ = bare.logits(view[..., ::-1] if mirrored else view)
         said = said[:, :, ::-1] if mirrored else said
         total = total + said[:, begin // 4 : begin // 4 + H, left // 4 : left // 4 + W]
@@ -65,8 +66,9 @@ def test_side_by_side_the_network_says_what_it_says_one_after_another(bare, ligh
         np.testing.assert_allclose(logits, bare.logits(one)[0], atol=2e-4)
 
 
-def test_a_mirror_image_gets_the_same_colors_mirrored(bare, lightness):
-    net = Views(bare, 4)
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_mirror_image_gets_the_same_colors_mirrored(bare, lightness, count):
+    net = Views(bare, count)
     net.start(1, H0, W0)
     ab, mirrored = net.step(lightness, 0.0), net.step(np.ascontiguousarray(lightness[..., ::-1]), 0.0)
     np.testing.assert_allclose(mirrored[..., ::-1], ab, atol=2e-3)
@@ -75,9 +77,10 @@ def test_a_mirror_image_gets_the_same_colors_mirrored(bare, lightness):
     assert np.abs(other[..., ::-1] - one).mean() > 0.5  # which one view alone does not do
 
 
-def test_the_state_is_that_of_the_picture_without_its_margin(bare, lightness):
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_state_is_that_of_the_picture_without_its_margin(bare, lightness, count):
     rng = np.random.default_rng(3)
-    net = Views(bare, 4)
+    net = Views(bare, count)
     net.start(1, H0, W0)
     centers = bare.centers
     probs = np.zeros((1, H, W, 313), np.float32)
@@ -93,8 +96,9 @@ def test_the_state_is_that_of_the_picture_without_its_margin(bare, lightness):
     assert np.abs(net.probs()).max() == 0
 
 
-def test_what_came_from_outside_of_the_picture_is_its_outermost_cells(bare, lightness):
-    net = Views(bare, 4)
+@pytest.mark.parametrize("count", [2, 4])
+def test_what_came_from_outside_of_the_picture_is_its_outermost_cells(bare, lightness, count):
+    net = Views(bare, count)
     net.start(1, H0, W0)
     net.step(lightness, 0.0)
     before, logits = net.probs(), net.logits(lightness)[0]
@@ -146,8 +150,9 @@ def test_cells_that_the_margin_does_not_fit_are_refused():
     class Coarse:
         manifest = Manifest("coarse", stride=16, multiple=16)
 
-    with pytest.raises(ModelError, match="set views to 1"):
-        with_views(Coarse(), 2)
+    with pytest.raises(ModelError, match="set views to 1 or 2"):
+        with_views(Coarse(), 3)
+    assert len(with_views(Coarse(), 2).views) == 2
 
 
 def test_more_views_hold_the_colors_of_a_moving_picture_steadier(bare):

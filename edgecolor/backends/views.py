@@ -1,8 +1,8 @@
-"""A network that sees each picture from several places, half of them mirrored, and says the mean.
+"""A network that sees each picture mirrored too, and from several places, and says the mean.
 
-What a network says of a thing changes with where it comes to lie on the coarse grids inside the network, with how near
-the border is, and with what is left and right of it. Moving the picture by half a coarse cell inside of a margin, and
-mirroring it, change all of that and nothing of the picture; so in the mean of the views there is less of it, and colors
+What a network says of a thing changes with what is left and right of it, with where it comes to lie on the coarse grids
+inside the network, and with how near the border is. Mirroring the picture, and moving it by half a coarse cell inside
+of a margin, change all of that and nothing of the picture; so in the mean of the views there is less of it, and colors
 hold still better before any smoothing. It takes as many runs of the network a look as there are views.
 """
 
@@ -18,8 +18,13 @@ MARGIN = 32  # px around the picture, both sides together: a mirror image of wha
 VIEWS = ((1, False), (1, True), (2, False), (2, True))
 
 
+def margin_of(views: int) -> int:
+    """Of that many views, in px. The picture and its mirror image alone lie in the same place and do without."""
+    return MARGIN if views > 2 else 0
+
+
 class Views:
-    """A Backend around another one, which holds the state, margin and all. For models with tokens.
+    """A Backend around another one, which holds the state, with the margin if there is one. For models with tokens.
 
     count   of the views, 2 to 4
     raises  ModelError where the model has no tokens, or cells that the margin is no multiple of
@@ -28,9 +33,10 @@ class Views:
     def __init__(self, inner: Backend, count: int):
         manifest = inner.manifest
         need_tokens(manifest)
-        if MARGIN % manifest.multiple or MARGIN // 4 % manifest.stride:
-            raise ModelError(f"{manifest.name} has cells that a margin of {MARGIN} pixels does not fit: set views to 1")
-        self.inner, self.views = inner, VIEWS[:count]
+        self.inner, self.views, self.margin = inner, VIEWS[:count], margin_of(count)
+        if self.margin % manifest.multiple or self.margin // 4 % manifest.stride:
+            fits = f"a margin of {self.margin} pixels does not fit: set views to 1 or 2"
+            raise ModelError(f"{manifest.name} has cells that {fits}")
         self.grid: Grid | None = None
 
     def __getattr__(self, name: str):
@@ -41,8 +47,8 @@ class Views:
 
     def start(self, batch: int, h0: int, w0: int) -> None:
         self.grid = Grid(self.manifest, len(centers_of(self.manifest)), batch, h0, w0)
-        self.inner.start(batch, h0 + MARGIN, w0 + MARGIN)
-        self._border = MARGIN // 2 // self.manifest.stride  # cells around those of the picture
+        self.inner.start(batch, h0 + self.margin, w0 + self.margin)
+        self._border = self.margin // 2 // self.manifest.stride  # cells around those of the picture
 
     def step(
         self, lightness: Array, keep: Array | float, motion: Array | None = None, temperature: float | None = None
@@ -65,19 +71,19 @@ class Views:
         return mean
 
     def _seen(self, lightness: Array) -> list[Array]:
-        """The picture as each view shows it, margin and all."""
+        """The picture as each view shows it, with the margin."""
         lightness = started(self.grid).checked("lightness", lightness)
         return [self._view(lightness, *view) for view in self.views]
 
     def _view(self, lightness: Array, quarters: int, mirrored: bool) -> Array:
-        begin = quarters * MARGIN // 4
-        around = (begin, MARGIN - begin)
+        begin = quarters * self.margin // 4
+        around = (begin, self.margin - begin)
         turned = lightness[..., ::-1] if mirrored else lightness
         return np.pad(turned, ((0, 0), (0, 0), around, around), mode="reflect")
 
     def _inside(self, cells: Array, quarters: int, mirrored: bool) -> Array:
         """Those of the picture, the way the picture lies, of the cells (N, h, w, C) of that view."""
-        (_, h, w), begin = started(self.grid).keep, quarters * MARGIN // 4 // self.manifest.stride
+        (_, h, w), begin = started(self.grid).keep, quarters * self.margin // 4 // self.manifest.stride
         inside = cells[:, begin : begin + h, begin : begin + w]
         return inside[:, :, ::-1] if mirrored else inside
 
@@ -88,16 +94,19 @@ class Views:
         keep = keep if np.ndim(keep) == 0 else self._bordered(grid.checked("keep", keep))
         motion = None if motion is None else self._bordered(grid.checked("motion", motion))
         ab = self.inner.decode(self._bordered(grid.checked("logits", logits)), keep, motion, temperature)
-        return ab[..., self._border : -self._border, self._border : -self._border].copy()
+        (_, h, w), border = grid.keep, self._border
+        return ab[..., border : border + h, border : border + w].copy()
 
     def _bordered(self, cells: Array) -> Array:
         """(N, h, w, ...) with the outermost cells repeated on all sides."""
+        if not self._border:
+            return cells
         around = (self._border, self._border)
         return np.pad(cells, ((0, 0), around, around, *[(0, 0)] * (cells.ndim - 3)), mode="edge")
 
     def probs(self) -> Array:
-        started(self.grid)
-        return self.inner.probs()[:, self._border : -self._border, self._border : -self._border].copy()
+        (_, h, w), border = started(self.grid).keep, self._border
+        return np.ascontiguousarray(self.inner.probs()[:, border : border + h, border : border + w])
 
 
 def with_views(backend: Backend, count: int | None = None) -> Backend:

@@ -29,7 +29,7 @@ from edgecolor.stages.upsample_ab import UpsampleAb
 # Setting -> the values that are shown unless others are given.
 AXES: dict[str, tuple[float, ...]] = {
     "temperature": (0.2, 0.4, 0.6, 1.0),
-    "half-life": (0.0, 0.3, 1.0, 3.0),
+    "half-life": (0.0, 0.25, 1.0, 3.0),
     "saturation": (0.7, 1.0, 1.3, 1.6),
     "warmth": (-20.0, -10.0, 0.0, 10.0, 20.0),
     "working-size": (192, 256, 384, 512),

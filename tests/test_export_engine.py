@@ -15,12 +15,12 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from edgecolor.backends.files import WEIGHTS, read_manifest  # noqa: E402
-from edgecolor.backends.views import MARGIN  # noqa: E402
 from edgecolor.engines import Profile, find_built, read_engine, sidecar_of  # noqa: E402
 from edgecolor.errors import ConfigError, MissingDependencyError, ModelError  # noqa: E402
 from edgecolor.export import onnx_to_engine, precision  # noqa: E402
 from edgecolor.export.onnx_to_engine import EngineOptions, build_engine, default_profiles, parse_profile  # noqa: E402
 from edgecolor.export.tensorrt_builder import TensorRTBuilder  # noqa: E402
+from edgecolor.stages.frame_to_lightness import working_size  # noqa: E402
 
 EDGE = WEIGHTS / "edge.onnx"
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,21 +158,13 @@ def test_the_graph_that_is_built_has_the_precision_and_the_decode_path_that_were
 
 
 def test_default_profiles_hold_video_and_photographs_lying_and_upright():
-    assert read_manifest(EDGE).views == 2
-    for views, margin in ((1, 0), (2, 0), (4, MARGIN)):
-        manifest = read_manifest(EDGE).replace(views=views)
-        profiles = default_profiles(manifest, 4)
-        assert profiles[0].opt == (4, 192 + margin, 352 + margin)
-        assert profiles[1].opt == (4, 352 + margin, 192 + margin)
-        check_pictures_fit(manifest, profiles, margin)
-
-
-def check_pictures_fit(manifest, profiles, margin: int):
-    from edgecolor.stages.frame_to_lightness import working_size
-
-    for width, height in ((640, 480), (1920, 1080), (1080, 1920), (2048, 858), (500, 500), (96, 64)):
-        size = [side + margin for side in working_size(width, height, manifest.working_size, manifest.multiple)]
-        assert any(profile.holds((n, *size)) for profile in profiles for n in (1, 4)), size
+    manifest = read_manifest(EDGE)
+    for views, margin in ((1, 0), (2, 0), (4, 32)):
+        profiles, sides = default_profiles(manifest.replace(views=views), 4), (192 + margin, 352 + margin)
+        assert [profile.opt for profile in profiles] == [(4, *sides), (4, *sides[::-1])]
+        for width, height in ((640, 480), (1920, 1080), (1080, 1920), (2048, 858), (500, 500), (96, 64)):
+            size = [side + margin for side in working_size(width, height, manifest.working_size, manifest.multiple)]
+            assert any(profile.holds((n, *size)) for profile in profiles for n in (1, 4)), size
 
 
 def test_a_copy_of_the_engine_finds_its_own_op_beside_it(build, tmp_path):

@@ -54,16 +54,19 @@ class OnnxRuntimeBackend:
         states = [info.shape[-1] for info in self.session.get_inputs() if info.name == "prev_probs"]
         check_tokens(self.manifest, states[0] if states else None, path)
         self.device = "cuda" if self.session.get_providers()[0].startswith("CUDA") else "cpu"
-        self.decoder = self.network = None
-        self.narrow: dict[int, Any] = {}  # sessions that give the logits alone, by their number of threads
+        self.decoder = None
+        self.networks: dict[tuple[tuple[str, ...], int], Any] = {}  # sessions, by their outputs and number of threads
         self.grid: Grid | None = None
 
-    def open_network(self, outputs: tuple[str, ...], threads: int):
-        """A session of what leads to these outputs, without the op; of a large model the session that is there, as two
-        take twice the memory."""
+    def network(self, outputs: tuple[str, ...], threads: int):
+        """The session of what leads to these outputs, without the op; of a large model the session that is there, as
+        two take twice the memory."""
         if self.path.stat().st_size > LARGE:
             return self.session
-        return self.open(self.path, network_alone(self.path.read_bytes(), outputs), threads)
+        key = (outputs, threads)
+        if key not in self.networks:
+            self.networks[key] = self.open(self.path, network_alone(self.path.read_bytes(), outputs), threads)
+        return self.networks[key]
 
     def open(self, path: Path, content: bytes | None = None, threads: int | None = None):
         """A session of the file, or of what was made of its content; threads: other than those of the backend."""
@@ -149,23 +152,20 @@ class OnnxRuntimeBackend:
     def logits(self, lightness: Array) -> tuple[Array, Array]:
         need_tokens(self.manifest)
         outputs = ("logits", "features")
-        if self.network is None:
-            self.network = self.open_network(outputs, self.threads)
-        return tuple(self.said(self.network, outputs, lightness))
+        return tuple(self.outputs_of(self.network(outputs, self.threads), outputs, lightness))
 
     def logits_side_by_side(self, inputs: Sequence[Array]) -> list[Array]:
         """Cores that each have a picture of their own do not wait for one another at every layer: an eighth less
         processor time than one picture after another on all of them."""
         need_tokens(self.manifest)
         count = min(len(inputs), self.threads) if self.device == "cpu" else 1
-        threads, outputs = self.threads // count, ("logits",)
-        if threads not in self.narrow:
-            self.narrow[threads] = self.open_network(outputs, threads)
+        outputs = ("logits",)
+        run = partial(self.outputs_of, self.network(outputs, self.threads // count), outputs)
         with ThreadPoolExecutor(count) as pool:
-            return [logits for (logits,) in pool.map(partial(self.said, self.narrow[threads], outputs), inputs)]
+            return [logits for (logits,) in pool.map(run, inputs)]
 
-    def said(self, session, outputs: tuple[str, ...], lightness: Array) -> list[Array]:
-        """These outputs of the network, float32."""
+    def outputs_of(self, session, outputs: tuple[str, ...], lightness: Array) -> list[Array]:
+        """These outputs of the network, float32; the state stays."""
         grid = started(self.grid)
         inputs = {
             "lightness": grid.checked("lightness", lightness),
@@ -191,5 +191,5 @@ class OnnxRuntimeBackend:
         return self.state.numpy().astype(np.float32)
 
     def close(self) -> None:
-        self.session = self.network = self.decoder = self.state = self.next_state = self.still = self.grid = None
-        self.narrow = {}
+        self.session = self.decoder = self.state = self.next_state = self.still = self.grid = None
+        self.networks = {}

@@ -69,6 +69,7 @@ def check_one(flavor: str, decode: str, precision: str, clip: Path, folder: Path
     from edgecolor import bench
     from edgecolor.backends import open_backend
     from edgecolor.backends.files import WEIGHTS
+    from edgecolor.backends.views import with_views
     from edgecolor.colorize import colorize_video
     from edgecolor.export.compare_engine import differences
     from edgecolor.export.frames import lightness_of_files
@@ -86,11 +87,12 @@ def check_one(flavor: str, decode: str, precision: str, clip: Path, folder: Path
     row["tensorrt"] = report.info.key["tensorrt"]
     with closing(open_backend(report.path, "tensorrt")) as engine, closing(open_backend(model)) as reference:
         frames = lightness_of_files([clip], reference.manifest, 4)
-        row["ab_mean"], row["ab_largest"] = (round(value, 4) for value in differences(engine, reference, frames))
+        found = differences(engine, with_views(reference, engine.views_inside), frames)
+        row["views"], row["ab_mean"], row["ab_largest"] = engine.views_inside, *(round(value, 4) for value in found)
     for streams in (1, 4):
         with closing(open_backend(report.path, "tensorrt")) as engine:
             for part in bench.network_parts(engine, streams, SECONDS, ("net", "op", "step")):
-                name = f"{part.part}_x{streams}" + ("_under_way" if part.note else "")
+                name = f"{part.part}_x{streams}" + ("_under_way" if "under way" in part.note else "")
                 row[name] = {"fps": part.fps, "median_ms": part.median_ms, "p99_ms": part.p99_ms, "note": part.note}
     done = colorize_video(clip, folder / "out.mp4", report.path, backend="tensorrt", overwrite=True)
     row["video_fps"] = round(done.frames_per_second, 1)

@@ -110,10 +110,12 @@ def network_parts(backend: Backend, streams: int, seconds: float, parts: tuple[s
     if manifest.kind == "tokens":
         calls["net"] = lambda: backend.logits(lightness)
         calls["op"] = lambda: backend.decode(inputs["logits"], keep, motion)
+    views = getattr(backend, "views_inside", 1)
     for part in parts:
         if part in calls:
             figures = measure(calls[part], seconds, streams)
-            yield Row(part, backend.name, manifest.name, f"{width}x{height}", streams, **figures)
+            note = f"{views} views in one run" if views > 1 and part != "op" else ""
+            yield Row(part, backend.name, manifest.name, f"{width}x{height}", streams, **figures, note=note)
     if "step" in parts and hasattr(backend, "is_timed"):
         backend.is_timed = True
         backend.step(lightness, keep, motion)

@@ -41,6 +41,7 @@ class EngineInfo:
     command: str  # that builds it again
     engine_sha256: str
     decode: str = ""  # file name of the engine of the op alone, beside this one
+    views: int = 1  # of each picture that one run sees, and gives the mean of
     report: dict = dataclasses.field(default_factory=dict)
     format: int = FORMAT
 

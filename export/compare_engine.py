@@ -7,6 +7,7 @@ import numpy as np
 
 from edgecolor.backends import open_backend
 from edgecolor.backends.base import Backend
+from edgecolor.backends.views import with_views
 from edgecolor.errors import MissingDependencyError
 from edgecolor.export.frames import lightness_of_files
 from edgecolor.gpu import find_gpu
@@ -31,7 +32,8 @@ def compare_with_onnxruntime(engine: Path, model: Path, paths: Sequence[Path]) -
         find_gpu()
     except MissingDependencyError as error:
         return f"not: {error}"
-    backends = [open_backend(engine, "tensorrt"), open_backend(model, "onnxruntime")]
+    built = open_backend(engine, "tensorrt")
+    backends = [built, with_views(open_backend(model, "onnxruntime"), built.views_inside)]
     frames = lightness_of_files(paths, backends[1].manifest, 8)
     mean, largest = differences(*backends, frames)
     for backend in backends:

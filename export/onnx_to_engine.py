@@ -16,6 +16,7 @@ from edgecolor.backends.views import margin_of
 from edgecolor.color.tokens import palette
 from edgecolor.engines import EngineInfo, Profile, Size, default_folder, sha256_of, sidecar_of
 from edgecolor.errors import ConfigError, ModelError
+from edgecolor.export.both_views import VIEWS_INSIDE, put_both_views
 from edgecolor.export.decode_path import DecodePath, choose_decode, keep_outputs, rewrite
 from edgecolor.export.engine_cache import digest_of, locked, look_up, timing_cache_of
 from edgecolor.export.half import to_half
@@ -37,6 +38,7 @@ class EngineOptions:
     decode: str = "auto"  # plugin, native; auto: the plugin where it is built
     flavor: str = "tensorrt"
     profiles: tuple[Profile, ...] = ()  # none: those of default_profiles
+    views: int | None = None  # of each picture, 1 or 2, inside the engine; None: the model's own, if they fit inside
     batch: int = 1  # of the default profiles: pictures at a time, at most
     version_compatible: bool = False
     level: int | None = None
@@ -50,6 +52,8 @@ class EngineOptions:
             raise ConfigError(f"--flavor is one of {', '.join(FLAVORS)}, got {self.flavor!r}")
         if self.precision == "int8" and not self.frames:
             raise ConfigError("int8 needs frames to calibrate on: give --frames with a video or pictures")
+        if self.views not in (None, 1, VIEWS_INSIDE):
+            raise ConfigError(f"--views of an engine is 1 or {VIEWS_INSIDE}, got {self.views}")
         if not 1 <= self.batch <= 64:
             raise ConfigError(f"--batch lies in [1, 64], got {self.batch}")
         if self.level is not None and not 0 <= self.level <= 5:
@@ -95,6 +99,13 @@ def shapes_of(profile: Profile, manifest: Manifest) -> Shapes:
 
     low, opt, high = at(profile.min), at(profile.opt), at(profile.max)
     return {name: (low[name], opt[name], high[name]) for name in low}
+
+
+def views_inside(wanted: int | None, manifest: Manifest) -> int:
+    """Of each picture, that an engine of the model sees in one run. raises ConfigError where it cannot see as many"""
+    if wanted == VIEWS_INSIDE and manifest.kind != "tokens":
+        raise ConfigError(f"{manifest.name} has no color tokens, which several views need: leave --views out")
+    return wanted or (VIEWS_INSIDE if manifest.views == VIEWS_INSIDE else 1)
 
 
 def load_model(path: Path) -> tuple[ModelProto, Manifest]:
@@ -222,6 +233,9 @@ def build_engine(
     proto, found = set_precision(proto, manifest, options.precision, options.frames, folder, tell)
     is_tokens = manifest.kind == "tokens"
     keep_outputs(proto, OUTPUTS if is_tokens else ("ab",))
+    views = views_inside(options.views, manifest)
+    if views > 1:
+        proto = put_both_views(proto)
     maker = Maker(builder, options, decode, folder, tell)
     command = command or f"edgecolor build-engine {model}"
     if is_tokens:
@@ -233,7 +247,7 @@ def build_engine(
     rewritten = rewrite(proto, decode.way)
     decode_name = op_path.name if is_tokens else ""
     engine, info, state = maker.make(
-        f"{manifest.name}-*", rewritten, manifest, profiles, command, decode=decode_name, report=found
+        f"{manifest.name}-*", rewritten, manifest, profiles, command, decode=decode_name, views=views, report=found
     )
     if out:
         if is_tokens:
@@ -276,6 +290,7 @@ def describe(engine: Path, info: EngineInfo, state: str, decode: DecodePath) -> 
         f"precision  {info.key['precision']}",
         f"decode     {decode.way}: {decode.why}",
     ]
+    lines += [f"views      {info.views}, in one run"] if info.views > 1 else []
     lines += [f"profile    {profile}" for profile in info.profiles]
     lines += precision_lines(report)
     kinds = ", ".join(f"{count} {kind.lower()}" for kind, count in report["layers"].items())

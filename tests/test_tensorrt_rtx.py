@@ -16,6 +16,7 @@ onnx = pytest.importorskip("onnx")
 from edgecolor.backends.files import WEIGHTS, read_manifest, shipped_models  # noqa: E402
 from edgecolor.color.tokens import palette  # noqa: E402
 from edgecolor.errors import EdgeColorError  # noqa: E402
+from edgecolor.export.both_views import put_both_views  # noqa: E402
 from edgecolor.export.decode_path import keep_outputs, rewrite  # noqa: E402
 from edgecolor.export.frames import inputs_of  # noqa: E402
 from edgecolor.export.half import fold_casts, to_half  # noqa: E402
@@ -65,12 +66,14 @@ def at_precision(model, manifest, precision):
     return to_half(model) if precision == "fp16" else model
 
 
+@pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("path", TOKEN_MODELS, ids=lambda path: path.stem)
-def test_every_token_model_is_parsed_and_built_by_the_native_path(path, precision, tmp_path):
+def test_every_token_model_is_parsed_and_built_by_the_native_path(path, precision, views, tmp_path):
     manifest = read_manifest(path)
     model = at_precision(onnx.load(path), manifest, precision)
     keep_outputs(model, OUTPUTS)
+    model = put_both_views(model) if views == 2 else model
     onnx.save(rewrite(model, "native"), tmp_path / "model.onnx")
     (tmp_path / "shapes.json").write_text(json.dumps(shapes_of(manifest)))
     done = call("build", tmp_path / "model.onnx", tmp_path / "shapes.json")

@@ -77,7 +77,7 @@ class TensorRTBackend:
         self.gpu = find_gpu()
         self.path = engine_of(path, self.gpu.name)
         plan, self.info = read_engine(self.path)
-        self.manifest = self.info.manifest
+        self.manifest, self.views_inside = self.info.manifest, self.info.views
         check_network(self.manifest, self.path)
         self.centers = centers_of(self.manifest)
         self.trt = import_tensorrt(self.info.key["flavor"], bool(self.info.key.get("version_compatible")))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecolor.backends.base import Array, Backend, Grid, centers_of, logits_of, need_tokens, started
-from edgecolor.errors import ModelError
+from edgecolor.errors import ConfigError, ModelError
 
 MARGIN = 32  # px around the picture, both sides together: a mirror image of what is inside
 # Where in the margin the picture begins, in quarters of it, and whether it is mirrored; ordered by what each one adds.
@@ -110,6 +110,14 @@ class Views:
 
 
 def with_views(backend: Backend, count: int | None = None) -> Backend:
-    """The backend, to see that many views of each picture; None: as many as its manifest says. raises as Views"""
+    """The backend, to see that many views of each picture; None: as many as its manifest says.
+
+    raises  as Views, and ConfigError where the backend sees another number of them by itself, as engines may
+    """
     count = backend.manifest.views if count is None else count
-    return backend if count == 1 else Views(backend, count)
+    inside = getattr(backend, "views_inside", 1)
+    if count == inside:
+        return backend
+    if inside > 1:
+        raise ConfigError(f"this engine sees {inside} views of each picture: build another one with --views 1")
+    return Views(backend, count)

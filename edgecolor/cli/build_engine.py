@@ -27,6 +27,9 @@ def build_engine(
     profile: Annotated[
         list[str] | None, typer.Option(help="NxHxW or MIN:OPT:MAX of what the network sees; several times.")
     ] = None,
+    views: int | None = typer.Option(
+        None, help="Of each picture in one run, 1 or 2 (mirrored too). Default: the model's; more go around the engine."
+    ),
     batch: int = typer.Option(1, help="Pictures at a time, at most, where no profile is given."),
     version_compatible: bool = typer.Option(
         False, "--version-compatible", help="Let later versions of TensorRT run it; slower."
@@ -52,6 +55,7 @@ def build_engine(
         decode=decode,
         flavor=flavor,
         profiles=tuple(builder.parse_profile(text) for text in profile or ()),
+        views=views,
         batch=batch,
         version_compatible=version_compatible,
         level=level,

@@ -20,7 +20,7 @@ class Container:
     encoders: tuple[str, ...]  # that we write into it, the one to take first in front
     says_range: bool = False  # limited or full
     says_colors: bool = False  # matrix, primaries, transfer
-    says_aspect: bool = False  # sample aspect ratio
+    says_aspect: bool = False  # sample aspect ratio; Matroska's is put in afterwards, see matroska_aspect.py
     says_rotation: bool = False
     chapters: bool = False
     attachments: bool = False
@@ -42,15 +42,15 @@ _TS = ("libx264", "libx265", *_NVENC)
 _AVI = ("libx264", "ffv1", "mpeg4", "mjpeg")
 
 CONTAINERS = (
-    Container(".mkv", "matroska", "matroska", _MKV, says_range=True, says_colors=True, says_rotation=True,
-              chapters=True, attachments=True, cover_art=True),
+    Container(".mkv", "matroska", "matroska", _MKV, says_range=True, says_colors=True, says_aspect=True,
+              says_rotation=True, chapters=True, attachments=True, cover_art=True),
     Container(".mp4", "mp4", "mp4", _MP4, says_range=True, says_colors=True, says_aspect=True, says_rotation=True,
               chapters=True, cover_art=True),
     Container(".m4v", "mp4", "mp4", _MP4, says_range=True, says_colors=True, says_aspect=True, says_rotation=True,
               chapters=True, cover_art=True),
     Container(".mov", "mov", "mp4", _MOV, says_colors=True, says_aspect=True, says_rotation=True, chapters=True),
     Container(".webm", "webm", "matroska", ("libvpx-vp9", "libsvtav1"), says_range=True, says_colors=True,
-              says_rotation=True, chapters=True),
+              says_aspect=True, says_rotation=True, chapters=True),
     Container(".avi", "avi", "avi", _AVI),
     Container(".ts", "mpegts", "mpegts", _TS, copies=_MPEGTS_COPIES),
     Container(".mts", "mpegts", "mpegts", _TS, copies=_MPEGTS_COPIES),

@@ -16,6 +16,7 @@ from edgecolor.video.containers import container_of
 from edgecolor.video.copies import StreamCopies, choose_streams, file_tags, lost_entries, stream_tags
 from edgecolor.video.decoder import CaptionedLumaFrame
 from edgecolor.video.encoders import EncodeOptions, choose_encoder, choose_pix_fmt, encoder_options
+from edgecolor.video.matroska_aspect import write_aspect
 from edgecolor.video.output_file import OutputFile
 from edgecolor.video.planes import chroma_shifts, planes_to_frame
 from edgecolor.video.pyav import METADATA
@@ -126,7 +127,9 @@ class VideoWriter:
             if not self._frames:
                 raise MediaError(f"no frame lies in the chosen span of {self._reader.path}: choose another")
             self._output.mux(self._stream.encode(None))
+            before = [stream for stream in self._output.streams if stream.index < self._stream.index]
             self._output.close()
+            self._say_aspect(sum(stream.type != "attachment" for stream in before))
         except (OSError, av.error.FFmpegError) as error:
             self.abort()
             raise error if isinstance(error, MediaError) else self._file.describe(error) from error
@@ -141,6 +144,18 @@ class VideoWriter:
         if self._copies.lifted_packets:
             self.notes.append(f"{self._copies.lifted_packets} packets of priming sound before zero are stored at zero")
         self._file.publish()
+
+    def _say_aspect(self, track: int) -> None:
+        """Where the muxer did not. track: of the picture, among those of the file"""
+        aspect = self._reader.sample_aspect_ratio
+        if self.container.family != "matroska" or aspect in (None, 0, 1):
+            return
+        try:
+            write_aspect(self._file.partial, track, aspect)
+        except ValueError as error:
+            if not self.encoder.says_aspect:
+                shape = f"{aspect.numerator}:{aspect.denominator}"
+                self.notes.append(f"the file does not say its sample aspect ratio {shape} ({error})")
 
     def abort(self) -> None:
         """Give up: nothing is left behind."""

@@ -34,9 +34,10 @@ def import_onnxruntime():
     return onnxruntime
 
 
-def input_types(session) -> dict[str, type]:
-    """float16 or float32 for each input: a model in float16 takes its state so, and decode.onnx its logits too."""
-    return {info.name: np.float16 if info.type == "tensor(float16)" else np.float32 for info in session.get_inputs()}
+def types_of(infos) -> dict[str, type]:
+    """float16 or float32 for each input or output of a session: a model in float16 takes its state so, and decode.onnx
+    its logits too."""
+    return {info.name: np.float16 if info.type == "tensor(float16)" else np.float32 for info in infos}
 
 
 class OnnxRuntimeBackend:
@@ -91,7 +92,7 @@ class OnnxRuntimeBackend:
         if self.manifest.kind != "tokens":
             self.ab_state = AbState(grid)
             return
-        self.state_type = input_types(self.session)["prev_probs"]
+        self.state_type = types_of(self.session.get_inputs())["prev_probs"]
         # The op reads one while it writes the other: they are swapped, never the same.
         self.state, self.next_state = (self.to_device(np.zeros(grid.probs, self.state_type)) for _ in range(2))
         self.still = self.to_device(np.zeros(grid.motion, np.float32))
@@ -132,7 +133,7 @@ class OnnxRuntimeBackend:
             self.state_type = dtype
 
     def advance(self, session, inputs: dict[str, Array], keep, motion, temperature) -> Array:
-        grid, types = started(self.grid), input_types(session)
+        grid, types = started(self.grid), types_of(session.get_inputs())
         self.keep_state_as(types["prev_probs"])
         inputs = {**inputs, "keep": grid.checked_keep(keep), "temperature": grid.checked_temperature(temperature)}
         if motion is not None:
@@ -176,14 +177,18 @@ class OnnxRuntimeBackend:
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
         binding.bind_ortvalue_input("motion", self.still)
-        state_type = input_types(session)["prev_probs"]
+        state_type = types_of(session.get_inputs())["prev_probs"]
         is_same = state_type == self.state_type  # with nothing kept, what the state holds does not matter
         state = self.state if is_same else self.to_device(np.zeros(grid.probs, state_type))
         binding.bind_ortvalue_input("prev_probs", state)
-        for name in outputs:
-            binding.bind_output(name, "cpu")
+        # Into memory of ours: what ONNX Runtime makes would have to be copied out.
+        channels = {info.name: info.shape[-1] for info in session.get_outputs()}
+        types = types_of(session.get_outputs())
+        written = [np.empty((*grid.keep, channels[name]), types[name]) for name in outputs]
+        for name, array in zip(outputs, written, strict=True):
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         session.run_with_iobinding(binding)
-        return [value.numpy().astype(np.float32, copy=False) for value in binding.get_outputs()]
+        return [array.astype(np.float32, copy=False) for array in written]
 
     def probs(self) -> Array:
         need_tokens(self.manifest)

@@ -63,9 +63,8 @@ class Views:
 
     def _mean(self, said: Sequence[Array]) -> Array:
         """Of the logits of all views."""
-        first, *others = (self._inside(cells, *view) for cells, view in zip(said, self.views, strict=True))
-        mean = first.copy()
-        for cells in others:
+        mean, *others = (self._inside(cells, *view) for cells, view in zip(said, self.views, strict=True))
+        for cells in others:  # in place: nobody else holds them
             mean += cells
         mean /= len(said)
         return mean

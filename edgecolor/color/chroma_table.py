@@ -4,12 +4,12 @@ At a fixed Y' the colors that exist form a convex polygon in (Cb, Cr), the secti
 interpolated between entries that lie in the gamut lies in it too.
 """
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 
 from edgecolor.color.gamut import over_white
-from edgecolor.color.lab import lab_to_linear, lab_to_srgb
+from edgecolor.color.lab import lab_to_linear_planes, lab_to_srgb
 from edgecolor.color.yuv import RED_BLUE_WEIGHTS, chroma_range, luma_range, luma_weights, xyz_matrix
 from edgecolor.frames import Matrix
 
@@ -71,7 +71,7 @@ def _blue_red_difference(levels: np.ndarray, matrix: Matrix) -> np.ndarray:
     # drawn to gray in a straight line.
     y = levels[:, None, None]
     room = np.where(rgb > 0, 1 - y, y) / np.maximum(np.abs(rgb), 1e-12)
-    rgb *= np.minimum(room.min(axis=-1, keepdims=True), 1)
+    rgb *= np.minimum(reduce(np.minimum, np.moveaxis(room, -1, 0)), 1)[..., None]
     rgb[:, (a == 0).ravel() & (b == 0).ravel()] = 0  # gray is neutral to the last bit
     return np.moveaxis(rgb[..., [2, 0]], -1, 0).reshape(2, len(levels), NODES, NODES)
 
@@ -92,9 +92,11 @@ def _solve_lightness(levels: np.ndarray, matrix: Matrix) -> tuple[np.ndarray, np
 
 def _largest_chroma(hues: np.ndarray, lightness: np.ndarray, matrix: Matrix) -> np.ndarray:
     """The chroma at which each hue leaves the gamut, at each level: (levels, hues)."""
-    linear = lab_to_linear(_polar_lab(lightness, hues[:, None], CHROMAS), xyz_matrix(matrix))
     # In linear light, where the way out of the cube is nearly straight.
-    above, below = linear.max(axis=-1) - 1 - over_white(lightness), -linear.min(axis=-1)
+    linear = lab_to_linear_planes(
+        *np.moveaxis(_polar_lab(lightness, hues[:, None], CHROMAS), -1, 0), xyz_matrix(matrix)
+    )
+    above, below = reduce(np.maximum, linear) - 1 - over_white(lightness), -reduce(np.minimum, linear)
     excess = np.maximum(above, below)  # (levels, hues, chromas)
     outside = excess > 1e-6
     outside[..., -1] = True  # nothing that the table asks for lies beyond

@@ -1,5 +1,7 @@
 """ab at the chroma samples -> Cb and Cr that show this ab at the luma that is there."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 
@@ -21,7 +23,10 @@ class AbToChroma:
             raise ConfigError(f"saturation is a factor of 0 or more, got {saturation}")
         self.saturation = saturation
         self._bit_depth = luma_format.bit_depth
-        self._cb_cr = chroma_table(luma_format.matrix, luma_format.bit_depth, luma_format.full_range)
+        # In a thread: it takes a third of a second, in which the network can look at the first frames.
+        pool = ThreadPoolExecutor(1)
+        self._table = pool.submit(chroma_table, luma_format.matrix, luma_format.bit_depth, luma_format.full_range)
+        pool.shutdown(wait=False)
         self._levels_per_code = 1 / codes_per_level(luma_format.bit_depth, luma_format.full_range)
         # Row of b = 0 in the slice of each level.
         self._row = (np.arange(LEVELS) * NODES + NODES // 2).astype(np.float32)
@@ -54,7 +59,7 @@ class AbToChroma:
         row = cv2.LUT(level, self._row)
         cv2.scaleAdd(b, self.saturation / STEP, row, dst=row)
         column = cv2.addWeighted(a, self.saturation / STEP, a, 0, NODES // 2)
-        cb, cr = (cv2.remap(plane, column, row, cv2.INTER_LINEAR) for plane in self._cb_cr)
+        cb, cr = (cv2.remap(plane, column, row, cv2.INTER_LINEAR) for plane in self._table.result())
         return cb, cr
 
     def _within_reach(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """What differs between the releases of PyAV that the package runs with, 14.2 to 19."""
 
 import av
+from av.sidedata.sidedata import SideData, Type
 
 _SINCE_19 = int(av.__version__.split(".")[0]) >= 19
 
@@ -8,6 +9,19 @@ _SINCE_19 = int(av.__version__.split(".")[0]) >= 19
 METADATA = {} if _SINCE_19 else {"metadata_errors": "surrogateescape"}
 
 
-def side_data_of(frame: av.VideoFrame) -> list[av.sidedata.sidedata.SideData]:
+def side_data_of(frame: av.VideoFrame) -> list[SideData]:
     """The side data of a frame. Since PyAV 19 iterating gives the kinds, each once, and a slice gives the data."""
     return frame.side_data[:] if _SINCE_19 else list(frame.side_data)
+
+
+def _nameless_kind(kinds: type[Type], number: object) -> Type | None:
+    if not isinstance(number, int):
+        return None
+    kind = object.__new__(kinds)
+    kind._name_, kind._value_ = f"KIND_{number}", number
+    return kind
+
+
+# FFmpeg knows more kinds of side data than PyAV's list, such as Exif since 8.0. By itself PyAV raises ValueError then
+# and reads none of the frame's side data, its rotation neither.
+Type._missing_ = classmethod(_nameless_kind)

@@ -67,6 +67,15 @@ def test_an_undamaged_file_reports_no_damage(tmp_path):
         assert reader.warnings == [], name
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
+def test_a_file_that_begins_late_is_whole(tmp_path, name):
+    path = make_video(tmp_path / name, pts=[512 * (125 + i) for i in range(LONG)], options=GOP)
+    reader, frames = read(path)
+    assert frames[0].pts_seconds >= 5 and len(frames) == LONG and reader.warnings == []
+    reader, _ = read(cut(path, 0.6)) if name == "a.mkv" else (reader, None)
+    assert reader.damage.ended_early == (name == "a.mkv")
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
 def test_a_file_damaged_in_the_middle_is_read_to_its_end_and_the_damage_counted(tmp_path, name):
     whole = decode(clip(tmp_path / name))

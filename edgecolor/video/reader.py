@@ -262,6 +262,8 @@ class VideoReader:
         if damage:  # without damage, packets that give no frame are meant so
             damage.lost_frames += self._decoder.swallowed
         if whole and self.container.duration and self.format_names & _STATES_DURATION:
-            promised = Fraction(self.container.duration, av.time_base) + self.span.origin
+            # FFmpeg writes into Matroska when the last packet ends, others how long after the first that is.
+            begin = 0 if "matroska" in self.format_names else self.span.origin
+            promised = Fraction(self.container.duration, av.time_base) + begin
             slack = max(Fraction(1, 2), 3 / self.frame_rate if self.frame_rate else 0)
             damage.ended_early |= self._latest_end < promised - slack

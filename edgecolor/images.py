@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from edgecolor.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
+from edgecolor.tiff_file import LAYOUT, write_tiff
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 SAVE_OPTIONS = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": 0},
-    "TIFF": {"compression": "tiff_deflate"},
     "WEBP": {"quality": 95, "method": 4},
 }
 OPAQUE = ("JPEG",)  # hold no transparency
-ORIENTATION = 0x0112  # EXIF tag
+ORIENTATION, RESOLUTION = 0x0112, 0x011A  # EXIF tags
 
 
 @dataclass
@@ -70,11 +70,14 @@ def read_image(path: str | os.PathLike) -> Still:
 def _decoded(path: Path) -> Still:
     from PIL import Image, ImageOps
 
-    with Image.open(path, formats=sorted(set(SUFFIXES.values()))) as image:
+    # From memory: what Pillow 13.0 maps from a file, gray TIFF without compression, it turns wrongly.
+    with Image.open(io.BytesIO(path.read_bytes()), formats=sorted(set(SUFFIXES.values()))) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with smaller copies behind it
             raise UnsupportedMediaError(f"{path} holds {image.n_frames} pictures: split it into single ones first")
         image.load()
         info = dict(image.info)
+        if image.format == "TIFF" and RESOLUTION not in image.tag_v2:
+            info.pop("dpi", None)  # Pillow's, 1 x 1
         upright = ImageOps.exif_transpose(image)
         exif = _exif_of_upright(image)
         rgb, profile = _to_srgb(_to_8_bit(upright), info.get("icc_profile"))
@@ -84,11 +87,13 @@ def _decoded(path: Path) -> Still:
 
 
 def _exif_of_upright(image) -> bytes:
-    """The EXIF block as it came, except that a turned picture's no longer asks to be turned."""
+    """The EXIF block as it came, except that a turned picture's no longer asks to be turned; of a TIFF, all tags that
+    say something of the picture."""
     exif = image.getexif()
-    if exif.get(ORIENTATION, 1) == 1 and "exif" in image.info:
+    if image.format != "TIFF" and exif.get(ORIENTATION, 1) == 1 and "exif" in image.info:
         return image.info["exif"]
-    exif.pop(ORIENTATION, None)
+    for tag in LAYOUT if image.format == "TIFF" else (ORIENTATION,):
+        exif.pop(tag, None)
     return exif.tobytes() if len(exif) else b""
 
 
@@ -139,14 +144,19 @@ def write_image(path: Path, rgb: np.ndarray, still: Still) -> None:
         image = ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB")
     if still.alpha is not None and kind not in OPAQUE:
         image.putalpha(Image.fromarray(still.alpha))
-    options = dict(SAVE_OPTIONS[kind], **still.extra)
+    options = SAVE_OPTIONS.get(kind, {}) | still.extra
     if still.exif:
         options["exif"] = still.exif
     if still.icc_profile:
         options["icc_profile"] = still.icc_profile
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        image.save(partial, format=kind, **options)
+        if kind == "TIFF":
+            write_tiff(partial, np.asarray(image), **options)
+        else:
+            image.save(partial, format=kind, **options)
+        with Image.open(partial, formats=[kind]) as written:  # what cannot be read again gets no name
+            written.load()
         os.replace(partial, path)
     except (OSError, ValueError) as error:
         raise MediaError(f"{path} cannot be written: {' '.join(str(error).split())}") from error

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from edgecolor.colorize import colorize_image_file
 from edgecolor.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
-from edgecolor.images import read_image
+from edgecolor.images import Still, read_image, write_image
 
 
 def gray_of(photograph) -> np.ndarray:
@@ -41,6 +41,57 @@ def test_a_turned_photograph_is_written_upright(tmp_path, photograph, colorizer)
         assert out.getexif().get(0x0112, 1) == 1 and out.getexif()[0x010E] == "kept"
         upright = colorizer.image(np.asarray(Image.fromarray(photograph)))
         assert np.array_equal(np.asarray(out), upright)
+
+
+GRAY_TIFFS = {
+    "8 bit": (lambda gray: Image.fromarray(gray), {}),
+    "LZW": (lambda gray: Image.fromarray(gray), {"compression": "tiff_lzw"}),
+    "black and white": (lambda gray: Image.fromarray(gray).convert("1"), {"compression": "group4"}),
+    "16 bit": (lambda gray: Image.fromarray(gray.astype(np.uint16) * 257), {}),
+    "float": (lambda gray: Image.fromarray(gray.astype(np.float32) / 255), {}),
+    "palette": (lambda gray: Image.fromarray(gray).convert("P"), {}),
+    "CMYK": (lambda gray: Image.fromarray(gray).convert("CMYK"), {}),
+    "color": (lambda gray: Image.fromarray(gray).convert("RGB"), {}),
+}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+@pytest.mark.parametrize("kind", GRAY_TIFFS)
+def test_every_scan_in_tiff_gives_a_color_picture_with_its_descriptions(tmp_path, photograph, colorizer, kind, suffix):
+    make, options = GRAY_TIFFS[kind]
+    picture = make(gray_of(photograph))
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270], tags[315], tags[33432], tags[269] = "grandmother, 1951", "Nobody", "all of us", "album 3"
+    tags[274] = 6  # to be turned by 90 degrees clockwise
+    if not options:  # which Pillow cannot write together
+        tags[34665] = {36867: "1951:07:01 12:00:00"}  # when it was taken, in the directory that Exif adds
+    picture.save(tmp_path / "in.tif", tiffinfo=tags, dpi=(600, 600), **options)
+    colorize_image_file(tmp_path / "in.tif", tmp_path / f"out{suffix}", colorizer=colorizer)
+    with Image.open(tmp_path / f"out{suffix}") as out:
+        out.load()
+        exif = out.getexif()
+        assert out.mode == "RGB" and out.size == (256, 384) and exif.get(274, 1) == 1
+        assert [exif[tag] for tag in (270, 315, 33432, 269)] == ["grandmother, 1951", "Nobody", "all of us", "album 3"]
+        assert options or exif.get_ifd(34665)[36867] == "1951:07:01 12:00:00"
+        assert np.allclose(out.info["dpi"], 600, atol=0.1)
+        upright = np.rot90(
+            np.asarray(picture.convert("L") if kind != "16 bit" and kind != "float" else gray_of(photograph)), -1
+        )
+        found = np.asarray(out.convert("L")).astype(int)
+        assert np.abs(found - upright).mean() < 12  # L* is kept, which is not quite Pillow's gray
+
+
+def test_a_tiff_without_a_resolution_gets_none(tmp_path, photograph, colorizer):
+    Image.fromarray(gray_of(photograph)).save(tmp_path / "in.tif")
+    colorize_image_file(tmp_path / "in.tif", tmp_path / "out.jpg", colorizer=colorizer)
+    assert "dpi" not in Image.open(tmp_path / "out.jpg").info
+
+
+def test_what_cannot_be_read_again_gets_no_name(tmp_path, photograph, monkeypatch):
+    monkeypatch.setattr("edgecolor.images.write_tiff", lambda path, *_, **__: path.write_bytes(b"II*\0 and no more"))
+    with pytest.raises(MediaError, match=r"out.tif cannot be written"):
+        write_image(tmp_path / "out.tif", photograph, Still(photograph))
+    assert not list(tmp_path.iterdir())
 
 
 def test_transparency_survives_in_png(tmp_path, photograph, colorizer):

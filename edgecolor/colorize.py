@@ -71,10 +71,10 @@ def colorize_image(
 ) -> np.ndarray:
     """Colorize one picture.
 
-    image      (H, W) gray or (H, W, 3) RGB, uint8; of a color picture only its lightness is used
+    image      (H, W) gray or (H, W, 3) RGB, uint8 or uint16; of a color picture only its lightness is used
     hints      colors at places of the picture; what they are put on takes them
     colorizer  one that is open already, for many pictures; model to working_size are then its own
-    returns    (H, W, 3) uint8 RGB of the same lightness
+    returns    (H, W, 3) RGB of the image's type, of the same lightness
     raises     ShapeError, ConfigError, ModelError, MissingDependencyError
     """
     if colorizer is None:
@@ -99,10 +99,12 @@ def colorize_image_file(
     overwrite: bool = False,
     compare: bool = False,
     threads: int | None = None,
-) -> None:
-    """Colorize a PNG, JPEG, TIFF or WebP file into another; EXIF, ICC profile, resolution and transparency are kept.
+) -> list[str]:
+    """Colorize a picture's file into another, see images.py; EXIF, ICC profile, resolution and transparency are kept,
+    and 16 bits in PNG and TIFF.
 
     brightness  in [-1, 1]: bends the lightness of the result, see mood.brighten; 0 keeps it
+    returns     one line for each thing that could not be kept
 
     The other options are those of colorize_video.
     """
@@ -110,7 +112,7 @@ def colorize_image_file(
         raise ConfigError(f"brightness must lie in [-1, 1], got {brightness}")
     src, dst = Path(src), Path(dst)
     check_image_output(dst, src, overwrite)
-    still = read_image(src)
+    still = read_image(src, deep=True)
     check_transparency(dst, still)
     if colorizer is None:
         colorizer = open_colorizer(model, backend=backend, config=config, references=references, threads=threads)
@@ -118,7 +120,7 @@ def colorize_image_file(
     if compare:
         rgb = np.concatenate([still.rgb, rgb], axis=1)
         still.alpha = None if still.alpha is None else np.concatenate([still.alpha, still.alpha], axis=1)
-    write_image(dst, rgb, still)
+    return still.notes + write_image(dst, rgb, still)
 
 
 def colorize_video(

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecolor.deep_picture import deep_rgb, gray_codes, is_deep, write_deep_png
 from edgecolor.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
 from edgecolor.tiff_file import LAYOUT, write_tiff
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
+ONLY_READ = {".jp2": "JPEG2000", ".j2k": "JPEG2000", ".bmp": "BMP"}
 SAVE_OPTIONS = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95, "method": 4},
 }
 OPAQUE = ("JPEG",)  # hold no transparency
+DEEP = ("PNG", "TIFF")  # hold 16 bits a channel
 ORIENTATION, RESOLUTION = 0x0112, 0x011A  # EXIF tags
 
 
@@ -25,21 +28,23 @@ ORIENTATION, RESOLUTION = 0x0112, 0x011A  # EXIF tags
 class Still:
     """A picture and what has to be written back with it."""
 
-    rgb: np.ndarray  # (H, W, 3) uint8, upright, in sRGB
+    rgb: np.ndarray  # (H, W, 3) uint8 or uint16, upright, in sRGB
     alpha: np.ndarray | None = None  # (H, W) uint8
     exif: bytes = b""  # orientation taken out, because the pixels are upright
     icc_profile: bytes | None = None  # of an RGB color space
     extra: dict = field(default_factory=dict)  # dpi, xmp
+    notes: list[str] = field(default_factory=list)  # one line for each thing that could not be read as it is
 
 
 def is_image(path: str | os.PathLike) -> bool:
-    """Whether the name is one of a still image that we read and write."""
-    return Path(path).suffix.lower() in SUFFIXES
+    """Whether the name is one of a still image that we read."""
+    return Path(path).suffix.lower() in SUFFIXES | ONLY_READ
 
 
-def read_image(path: str | os.PathLike) -> Still:
-    """Read PNG, JPEG, TIFF or WebP; of a camera's JPEG that has more pictures behind it (MPO) the first.
+def read_image(path: str | os.PathLike, deep: bool = False) -> Still:
+    """Read PNG, JPEG, TIFF, WebP, JPEG 2000 or BMP. Of a camera's JPEG with more pictures behind it (MPO) the first.
 
+    deep    whether pictures of more than 8 bits are given in 16
     raises  MediaNotFoundError, MediaError (not an image, damaged), UnsupportedMediaError (more than one picture in it,
             too large)
     """
@@ -53,9 +58,11 @@ def read_image(path: str | os.PathLike) -> Still:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of size and EXIF, that no user can act on
-            return _decoded(path)
+            return _decoded(path, deep)
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path} is not a PNG, JPEG, TIFF or WebP picture, whatever its name says") from error
+        raise MediaError(
+            f"{path} is not a PNG, JPEG, TIFF, WebP, JPEG 2000 or BMP picture, whatever its name says"
+        ) from error
     except UnsupportedMediaError:
         raise
     except Image.DecompressionBombError as error:
@@ -67,11 +74,12 @@ def read_image(path: str | os.PathLike) -> Still:
         ) from error
 
 
-def _decoded(path: Path) -> Still:
+def _decoded(path: Path, deep: bool) -> Still:
     from PIL import Image, ImageOps
 
     # From memory: what Pillow 13.0 maps from a file, gray TIFF without compression, it turns wrongly.
-    with Image.open(io.BytesIO(path.read_bytes()), formats=sorted(set(SUFFIXES.values()))) as image:
+    data, notes = path.read_bytes(), []
+    with Image.open(io.BytesIO(data), formats=sorted({*SUFFIXES.values(), *ONLY_READ.values()})) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with smaller copies behind it
             raise UnsupportedMediaError(f"{path} holds {image.n_frames} pictures: split it into single ones first")
         image.load()
@@ -80,10 +88,24 @@ def _decoded(path: Path) -> Still:
             info.pop("dpi", None)  # Pillow's, 1 x 1
         upright = ImageOps.exif_transpose(image)
         exif = _exif_of_upright(image)
-        rgb, profile = _to_srgb(_to_8_bit(upright), info.get("icc_profile"))
+        eight = _to_8_bit(upright)
+        rgb, profile = _to_srgb(eight, info.get("icc_profile"))
+        rgb = np.asarray(rgb)
+        if deep and is_deep(image, data):
+            fine = deep_rgb(upright, data, np.asarray(eight.convert("RGB")))
+            if fine is None or not _is_near(rgb, eight):
+                why = "this kind of it" if fine is None else "a picture with its color profile"
+                notes.append(f"{path.name} has more than 8 bits, and {why} is read in 8")
+            else:
+                rgb = fine
         alpha = np.asarray(upright.convert("RGBA").getchannel("A")) if _has_alpha(upright) else None
     extra = {key: info[key] for key in ("dpi", "xmp") if info.get(key)}
-    return Still(np.asarray(rgb), alpha, exif, profile, extra)
+    return Still(rgb, alpha, exif, profile, extra, notes)
+
+
+def _is_near(rgb: np.ndarray, plain) -> bool:
+    """Whether a color profile leaves the picture as it is."""
+    return np.abs(rgb.astype(np.int16) - np.asarray(plain.convert("RGB"))).max(initial=0) <= 1
 
 
 def _exif_of_upright(image) -> bytes:
@@ -105,13 +127,9 @@ def _to_8_bit(image):
     """Gray of 16 or 32 bit becomes 8 bit over its nominal range; every other mode is left alone."""
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        return Image.fromarray(np.clip(np.rint(np.asarray(image).astype(np.float64) / 257), 0, 255).astype(np.uint8))
-    if image.mode == "F":
-        values = np.asarray(image)
-        top = 1.0 if values.max(initial=0) <= 1 else 255.0
-        return Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
-    return image
+    if not image.mode.startswith(("I", "F")):
+        return image
+    return Image.fromarray(gray_codes(image, 255).astype(np.uint8))
 
 
 def _to_srgb(image, profile: bytes | None):
@@ -130,20 +148,18 @@ def _to_srgb(image, profile: bytes | None):
     return rgb, profile if mode == "RGB" else None
 
 
-def write_image(path: Path, rgb: np.ndarray, still: Still) -> None:
-    """Write (H, W, 3) uint8 sRGB with everything of `still`, under a temporary name first; see check_image_output.
+def write_image(path: Path, rgb: np.ndarray, still: Still) -> list[str]:
+    """Write a picture with everything of `still`, under a temporary name first; see check_image_output.
 
-    raises  MediaError (the disk is full, the picture too large for the format)
+    rgb      (H, W, 3) uint8 or uint16, sRGB
+    returns  a line for each thing that the format does not hold
+    raises   MediaError (the disk is full, the picture too large for the format)
     """
-    from PIL import Image, ImageCms
-
     kind = SUFFIXES[path.suffix.lower()]
-    image = Image.fromarray(rgb)
-    if still.icc_profile:
-        target = ImageCms.ImageCmsProfile(io.BytesIO(still.icc_profile))
-        image = ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB")
-    if still.alpha is not None and kind not in OPAQUE:
-        image.putalpha(Image.fromarray(still.alpha))
+    notes = []
+    if rgb.dtype == np.uint16 and kind not in DEEP:
+        rgb = np.rint(rgb / np.float32(257)).astype(np.uint8)
+        notes.append(f"{path.name} holds 8 bits, the source has more: write a .png or .tif to keep them")
     options = SAVE_OPTIONS.get(kind, {}) | still.extra
     if still.exif:
         options["exif"] = still.exif
@@ -151,17 +167,48 @@ def write_image(path: Path, rgb: np.ndarray, still: Still) -> None:
         options["icc_profile"] = still.icc_profile
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        if kind == "TIFF":
-            write_tiff(partial, np.asarray(image), **options)
-        else:
-            image.save(partial, format=kind, **options)
-        with Image.open(partial, formats=[kind]) as written:  # what cannot be read again gets no name
-            written.load()
+        _write(partial, kind, _pixels(rgb, still, kind), options)
+        _check_readable(partial, kind)
         os.replace(partial, path)
     except (OSError, ValueError) as error:
         raise MediaError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
     finally:
         partial.unlink(missing_ok=True)
+    return notes
+
+
+def _pixels(rgb: np.ndarray, still: Still, kind: str) -> np.ndarray:
+    """In the color space that the file says, with alpha where there is some and the format holds it."""
+    from PIL import Image, ImageCms
+
+    if still.icc_profile and rgb.dtype == np.uint8:  # deep pictures are read with profiles of sRGB only
+        target = ImageCms.ImageCmsProfile(io.BytesIO(still.icc_profile))
+        image = Image.fromarray(rgb)
+        rgb = np.asarray(ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB"))
+    if still.alpha is None or kind in OPAQUE:
+        return rgb
+    return np.dstack([rgb, still.alpha.astype(rgb.dtype) * (np.iinfo(rgb.dtype).max // 255)])
+
+
+def _write(path: Path, kind: str, pixels: np.ndarray, options: dict) -> None:
+    from PIL import Image
+
+    if kind == "TIFF":
+        write_tiff(path, pixels, **options)
+    elif pixels.dtype == np.uint16:
+        write_deep_png(path, pixels, **options)
+    else:
+        Image.fromarray(pixels).save(path, format=kind, **options)
+
+
+def _check_readable(path: Path, kind: str) -> None:
+    """What cannot be read again is not to get its name. raises OSError"""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=[kind]) as written:
+            written.load()
 
 
 def check_transparency(path: Path, still: Still) -> None:

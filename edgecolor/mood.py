@@ -23,16 +23,16 @@ def warmth_shift(manifest: Manifest, config: ColorConfig) -> Array:
 def brighten(rgb: Array, brightness: float) -> Array:
     """Bend the lightness of a picture, black and white staying; colors keep their ab as far as the gamut has them.
 
-    rgb         (H, W, 3) uint8
+    rgb         (H, W, 3) uint8 or uint16
     brightness  in [-1, 1]: at 1 the lightness L* of 25 becomes 50, at -1 that of 50 becomes 25; 0 changes nothing
-    returns     (H, W, 3) uint8
+    returns     (H, W, 3) of the same type
     """
     if not brightness:
         return rgb
     rows = max(1, STRIP // rgb.shape[1])
     strips = []
     for top in range(0, len(rgb), rows):
-        lab = srgb_to_lab(rgb[top : top + rows].astype(np.float32) / 255)
+        lab = srgb_to_lab(rgb[top : top + rows].astype(np.float32) / np.iinfo(rgb.dtype).max)
         lightness = 100 * (lab[..., 0].clip(0, 100) / 100) ** np.float32(2.0**-brightness)
-        strips.append(ab_to_rgb(lightness, lab[..., 1:]))
+        strips.append(ab_to_rgb(lightness, lab[..., 1:], rgb.dtype.type))
     return np.concatenate(strips)

@@ -171,10 +171,10 @@ class Colorizer:
     def frame(self, image: np.ndarray, seconds: float) -> np.ndarray:
         """Colorize the next frame of a sequence of one's own, smoothed with the ones before.
 
-        image    (H, W) gray or (H, W, 3) RGB, uint8; only its lightness is used
+        image    (H, W) gray or (H, W, 3) RGB, uint8 or uint16; only its lightness is used
         seconds  its time; what matters is the distance to the frame before, and that a hint begins with the first
                  frame at its time or later
-        returns  (H, W, 3) uint8 RGB
+        returns  (H, W, 3) RGB of the image's type
         """
         return self._frame(image, seconds, self.hints)
 
@@ -188,7 +188,7 @@ class Colorizer:
         begun = self._due.take(seconds, 0.0)
         ab = self._smoother.see(resize_lightness(lightness, h0, w0), seconds, paced=False, begun=begun).ab()
         ab = (ab + self._warmth) * np.float32(self.saturation)
-        return ab_to_rgb(lightness, upsample_ab_to_image(ab, lightness))
+        return ab_to_rgb(lightness, upsample_ab_to_image(ab, lightness), image.dtype.type)
 
     def image(self, image: np.ndarray, hints: Sequence[Hint] | None = None) -> np.ndarray:
         """Colorize one picture by itself: as `frame`, without a past.

@@ -17,7 +17,7 @@ LEVELS = {
     name: level
     for level, names in enumerate(
         (
-            ("frames", "config", "errors", "catalogue"),
+            ("frames", "config", "errors", "catalogue", "tiff_file", "deep_picture"),
             ("color",),
             ("stages", "motion", "manifest", "times"),
             ("chroma_gain", "mood"),

@@ -11,7 +11,7 @@ def register(app: typer.Typer) -> None:
 
 
 def colorize(
-    src: Path = typer.Argument(metavar="IN", help="Video, or PNG, JPEG, TIFF, WebP picture."),
+    src: Path = typer.Argument(metavar="IN", help="Video, or PNG, JPEG, TIFF, WebP, JPEG 2000, BMP picture."),
     dst: Path = typer.Argument(metavar="OUT", help="File to write; its extension chooses the container."),
     model: str | None = typer.Option(None, help="Name from `edgecolor models`, or a model file."),
     backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
@@ -94,7 +94,7 @@ def colorize(
                      "pix-fmt": pix_fmt, "keep-frames": keep_frames}  # fmt: skip
         if misplaced := [f"--{name}" for name, value in for_video.items() if value is not None]:
             raise ConfigError(f"{misplaced[0]} is for videos, and {src.name} is a picture: leave it out")
-        colorize_image_file(
+        notes = colorize_image_file(
             src,
             dst,
             model,
@@ -107,6 +107,8 @@ def colorize(
             compare=compare,
             threads=threads,
         )
+        for line in notes:
+            print(f"edgecolor: warning: {line}", file=sys.stderr)
         if not quiet:
             print(f"wrote {dst}")
         return

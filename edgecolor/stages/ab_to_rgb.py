@@ -30,26 +30,26 @@ def upsample_ab_to_image(ab: np.ndarray, lightness: np.ndarray) -> np.ndarray:
     return enlarge_model(gain / 100, offset, lightness)
 
 
-def ab_to_rgb(lightness: np.ndarray, ab: np.ndarray) -> np.ndarray:
+def ab_to_rgb(lightness: np.ndarray, ab: np.ndarray, dtype: type = np.uint8) -> np.ndarray:
     """Make the picture.
 
     lightness  (H, W) float32, L*; below 0 is black, above 100 white
     ab         (H, W, 2) float32, ab units; where no such color exists at this lightness, the most vivid one of the
                same hue angle is taken
-    returns    (H, W, 3) uint8 RGB; R = G = B where ab is zero
+    dtype      uint8 or uint16: codes from 0 to 255 or to 65535
+    returns    (H, W, 3) RGB of that type; R = G = B where ab is zero
     raises     ShapeError if the two do not belong together
     """
     if ab.shape != (*lightness.shape, 2):
         raise ShapeError(f"ab is {ab.shape} for lightness of {lightness.shape}: both have the image's height and width")
     planes = [np.asarray(plane, dtype=np.float32).reshape(1, -1) for plane in (lightness, ab[..., 0], ab[..., 1])]
-    rgb = np.empty((lightness.size, 3), dtype=np.uint8)
+    rgb = np.empty((lightness.size, 3), dtype)
     for start in range(0, lightness.size, CHUNK):
         part = slice(start, start + CHUNK)
         light, a, b = (plane[:, part] for plane in planes)
         linear = lab_to_linear_planes(light, *_into_gamut(light, a, b))
         for channel, plane in enumerate(linear):
-            index = cv2.addWeighted(plane, LINEAR_CODES - 1, plane, 0, 0, dtype=cv2.CV_16U)
-            rgb[part, channel] = _code_of_linear().take(index[0])
+            rgb[part, channel] = _codes(plane[0]) if dtype == np.uint8 else _fine_codes(plane[0])
     return rgb.reshape(*lightness.shape, 3)
 
 
@@ -59,6 +59,16 @@ def _into_gamut(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np
     limit = cv2.remap(largest_chroma(), hue / HUE_STEP, lightness / LIGHTNESS_STEP, cv2.INTER_LINEAR)
     factor = limit / np.maximum(chroma, np.maximum(limit, 1e-6))
     return a * factor, b * factor
+
+
+def _codes(linear: np.ndarray) -> np.ndarray:
+    index = cv2.addWeighted(linear, LINEAR_CODES - 1, linear, 0, 0, dtype=cv2.CV_16U)
+    return _code_of_linear().take(index.ravel())
+
+
+def _fine_codes(linear: np.ndarray) -> np.ndarray:
+    """16-bit sRGB codes: no table, in the darkest tones its steps would be too wide for them."""
+    return np.rint(linear_to_srgb(linear.clip(0, 1)) * 65535).astype(np.uint16)
 
 
 @cache

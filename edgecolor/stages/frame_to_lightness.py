@@ -34,14 +34,16 @@ def working_size(width: int, height: int, short: int = 256, multiple: int = 32, 
 
 
 def image_to_lightness(image: np.ndarray) -> np.ndarray:
-    """(H, W) gray or (H, W, 3) RGB, uint8 -> (H, W) float32, L*."""
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
-        raise ShapeError(f"an image is (H, W) or (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    """(H, W) gray or (H, W, 3) RGB, uint8 or uint16 -> (H, W) float32, L*."""
+    is_picture = (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) and image.size
+    if image.dtype not in (np.uint8, np.uint16) or not is_picture:
+        raise ShapeError(f"an image is (H, W) or (H, W, 3), uint8 or uint16, got {image.shape} {image.dtype}")
+    white = np.iinfo(image.dtype).max
     if image.ndim == 2:
-        return lightness_of_code(256)[image]
+        return lightness_of_code(white + 1)[image]
     rows = max(1, 2**20 // image.shape[1])  # strips of a megapixel: the float intermediates stay small
     strips = (image[top : top + rows] for top in range(0, len(image), rows))
-    return np.concatenate([srgb_to_lab(strip.astype(np.float32) / 255)[..., 0] for strip in strips])
+    return np.concatenate([srgb_to_lab(strip.astype(np.float32) / white)[..., 0] for strip in strips])
 
 
 class FrameToLightness:

@@ -9,7 +9,15 @@ import numpy as np
 
 from edgecolor.backends.coltran_backend import ColTranBackend, ab_of_painted, coltran_facts
 from edgecolor.errors import ConfigError, MediaError, MediaNotFoundError, ModelError
-from edgecolor.images import Still, check_image_output, check_transparency, is_image, read_image, write_image
+from edgecolor.images import (
+    Still,
+    check_image_output,
+    check_transparency,
+    is_image,
+    read_image,
+    write_image,
+    written_name,
+)
 from edgecolor.pipeline import image_to_lightness
 from edgecolor.stages.ab_to_rgb import ab_to_rgb, upsample_ab_to_image
 
@@ -83,8 +91,8 @@ def find_images(sources: list[Path]) -> list[Path]:
         else:
             raise MediaNotFoundError(f"{source}: no such file or folder")
     if not found:
-        raise MediaError(f"{sources[0]} holds no picture: give PNG, JPEG, TIFF or WebP files")
-    names = [path.name for path in found]
+        raise MediaError(f"{sources[0]} holds no picture: give PNG, JPEG, TIFF, WebP, JPEG 2000 or BMP files")
+    names = [written_name(path) for path in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise MediaError(f"several pictures are called {min(twice)}: colorize them into folders of their own")
     return found
@@ -92,6 +100,7 @@ def find_images(sources: list[Path]) -> list[Path]:
 
 def names_of(path: Path, samples: int, kind: str = "final") -> list[str]:
     """One for each sample; those of stages are PNGs, in which small pictures lose nothing."""
+    path = Path(written_name(path))
     names = [path.name] if samples == 1 else [f"{path.stem}-{i}{path.suffix}" for i in range(samples)]
     return names if kind == "final" else [f"{name}.png" for name in names]
 
@@ -133,7 +142,7 @@ def colorize_folder(
                     check_image_output(folder / name, path, overwrite)
         stills = [read_image(path) for path in batch]
         for path, still in zip(batch, stills, strict=True):
-            check_transparency(path, still)  # results have the suffix of their source
+            check_transparency(Path(written_name(path)), still)
         results = colorize_samples([still.rgb for still in stills], backend, config)
         for path, still, samples in zip(batch, stills, results, strict=True):
             written += _write(path, still, samples, folders, sheet)
@@ -152,5 +161,6 @@ def _write(path: Path, still: Still, samples: list[dict], folders: dict[str, Pat
     if sheet:
         gray = ab_to_rgb(image_to_lightness(still.rgb), np.zeros((*still.rgb.shape[:2], 2), np.float32))
         row = [gray, *(sample["final"] for sample in samples), still.rgb]
-        write_image(folders["final"] / path.name, np.concatenate(row, axis=1), Still(gray))
-        yield folders["final"] / path.name
+        sheet_path = folders["final"] / written_name(path)
+        write_image(sheet_path, np.concatenate(row, axis=1), Still(gray))
+        yield sheet_path

@@ -41,6 +41,11 @@ def is_image(path: str | os.PathLike) -> bool:
     return Path(path).suffix.lower() in SUFFIXES | ONLY_READ
 
 
+def written_name(path: Path) -> str:
+    """The picture's own name, or one that ends in .png where we only read its kind."""
+    return path.name if path.suffix.lower() in SUFFIXES else f"{path.stem}.png"
+
+
 def read_image(path: str | os.PathLike, deep: bool = False) -> Still:
     """Read PNG, JPEG, TIFF, WebP, JPEG 2000 or BMP. Of a camera's JPEG with more pictures behind it (MPO) the first.
 

@@ -30,7 +30,7 @@ LEVELS = {
             ("smoothing",),
             ("look_ahead",),
             ("pipeline", "video", "backends", "images", "compare", "overlap", "picture_grid"),
-            ("colorize", "coltran", "reference_files", "hint_files"),
+            ("colorize", "coltran", "reference_files", "hint_files", "folder"),
             ("bench", "preview"),
             ("train", "export"),
             ("cli",),

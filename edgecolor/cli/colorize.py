@@ -63,8 +63,6 @@ def colorize(
     threads: int | None = typer.Option(None, min=1, help="Threads of the network. Default: all cores."),
     quiet: bool = typer.Option(False, "--quiet", help="Print errors only."),
 ) -> None:
-    from edgecolor.cli.progress import FrameProgress
-    from edgecolor.colorize import colorize_image_file, colorize_video
     from edgecolor.config import ColorConfig
     from edgecolor.errors import ConfigError
     from edgecolor.hint_files import read_hint, read_hints
@@ -89,61 +87,85 @@ def colorize(
     length = None if duration is None else parse_time(duration, "--duration")
     references = [read_reference(text) for text in reference]
     given = [read_hint(text) for text in hint] + ([] if hints is None else read_hints(hints))
-    if is_image(src):
+    opening = {"model": model, "backend": backend, "config": config, "references": references, "hints": given}
+    opening["threads"] = threads
+    of_picture = {"brightness": brightness, "overwrite": overwrite, "compare": compare}
+    if is_image(src) and not src.is_dir():
         for_video = {"start": first or None, "duration": length, "codec": codec, "crf": crf, "preset": preset,
                      "pix-fmt": pix_fmt, "keep-frames": keep_frames}  # fmt: skip
         if misplaced := [f"--{name}" for name, value in for_video.items() if value is not None]:
             raise ConfigError(f"{misplaced[0]} is for videos, and {src.name} is a picture: leave it out")
-        notes = colorize_image_file(
-            src,
-            dst,
-            model,
-            backend=backend,
-            config=config,
-            references=references,
-            hints=given,
-            brightness=brightness,
-            overwrite=overwrite,
-            compare=compare,
-            threads=threads,
-        )
-        for line in notes:
-            print(f"edgecolor: warning: {line}", file=sys.stderr)
-        if not quiet:
-            print(f"wrote {dst}")
+        _picture(src, dst, quiet, **opening, **of_picture)
+        return
+    from edgecolor.video import EncodeOptions
+
+    encode = EncodeOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, drop_unsupported=drop_unsupported)
+    of_video = {"encode": encode, "start": first, "duration": length, "overwrite": overwrite, "compare": compare}
+    if src.is_dir():
+        if misplaced := "--keep-frames" if keep_frames else "hints" if given else None:
+            raise ConfigError(f"{misplaced} are for one file, and {src} is a folder: leave them out")
+        _folder(src, dst, quiet, opening, of_picture, of_video)
         return
     if brightness:
         raise ConfigError("--brightness is for pictures: the luma of a video stays as it is, bit for bit; leave it out")
+    if keep_frames is not None:
+        references += read_kept_frames(keep_frames)
+    _video(src, dst, quiet, **opening, **of_video)
+
+
+def _picture(src: Path, dst: Path, quiet: bool, **options) -> None:
+    from edgecolor.colorize import colorize_image_file
+
+    for line in colorize_image_file(src, dst, **options):
+        print(f"edgecolor: warning: {line}", file=sys.stderr)
+    if not quiet:
+        print(f"wrote {dst}")
+
+
+def _video(src: Path, dst: Path, quiet: bool, **options) -> None:
     import cv2
 
     from edgecolor.backends.files import usable_cores
-    from edgecolor.video import EncodeOptions
+    from edgecolor.cli.progress import FrameProgress
+    from edgecolor.colorize import colorize_video
 
     # Decoder, network, coloring and encoder run side by side and fill the cores; OpenCV's threads would add waiting: a
     # tenth of the time on two cores.
     cv2.setNumThreads(max(1, usable_cores() // 2))
-    if keep_frames is not None:
-        references += read_kept_frames(keep_frames)
-    encode = EncodeOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, drop_unsupported=drop_unsupported)
     with FrameProgress(src.name, quiet=quiet) as progress:
-        report = colorize_video(
-            src,
-            dst,
-            model,
-            backend=backend,
-            config=config,
-            references=references,
-            hints=given,
-            encode=encode,
-            start=first,
-            duration=length,
-            overwrite=overwrite,
-            compare=compare,
-            threads=threads,
-            progress=progress,
-        )
+        report = colorize_video(src, dst, progress=progress, **options)
     for line in report.warnings:
         print(f"edgecolor: warning: {line}", file=sys.stderr)
     if not quiet:
         rate = f"{report.frames} frames, {report.frames_per_second:.1f} fps"
         print(f"wrote {dst}: {rate}, {report.scene_cuts} scene cuts, {report.model} in {report.backend}")
+
+
+def _folder(src: Path, dst: Path, quiet: bool, opening: dict, of_picture: dict, of_video: dict) -> None:
+    """Each file by itself: one that fails does not keep the others from being colored."""
+    from edgecolor.colorize import open_colorizer
+    from edgecolor.errors import EdgeColorError, MediaError
+    from edgecolor.folder import plan_folder
+    from edgecolor.images import is_image
+
+    files = plan_folder(src, dst)
+    todo = [(one, target) for one, target in files if of_video["overwrite"] or not target.exists()]
+    colorizer = open_colorizer(**opening) if todo else None
+    try:
+        dst.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"the folder {dst} cannot be made ({error.strerror}): name another one") from error
+    failed = 0
+    for one, target in todo:
+        color, options = (_picture, of_picture) if is_image(one) else (_video, of_video)
+        try:
+            color(one, target, quiet, colorizer=colorizer, **options)
+        except EdgeColorError as error:
+            print(f"edgecolor: error: {error}", file=sys.stderr)
+            failed += 1
+    if not quiet:
+        there = len(files) - len(todo)
+        left = f", {there} were there already (--overwrite replaces them)" if there else ""
+        print(f"{len(todo) - failed} files of {src} are colored{left}")
+    if failed:
+        raise MediaError(f"{failed} of {len(files)} files of {src} were not colored: see above")

@@ -106,6 +106,18 @@ def test_a_picture_is_shown_as_colorize_image_colors_it(photograph, tmp_path):
     assert np.abs(cell(out, 1, 0, 384, 256) - expected).mean() < 1.5
 
 
+@pytest.mark.parametrize("views", [1, 4])
+def test_the_number_of_views_is_that_of_colorize(photograph, tmp_path, views):
+    src, colored, out = tmp_path / "photo.png", tmp_path / "colored.png", tmp_path / "grid.png"
+    Image.fromarray(photograph).save(src)
+    colorize_image_file(src, colored, config=ColorConfig(working_size=64, views=views))
+    with pytest.raises(SystemExit, match="0"):
+        main(["preview", str(src), "--out", str(out), "--grid", "working-size=64", "--views", str(views)])
+    shown, expected = cell(out, 0, 0, 384, 256, False), np.asarray(Image.open(colored))
+    others = colorize_image(photograph, working_size=64)  # with as many as are the model's own
+    assert np.abs(shown - expected).mean() < 0.3 * np.abs(shown - others).mean()
+
+
 def test_a_grid_of_a_picture_needs_no_choice(photograph, tmp_path):
     src = tmp_path / "photo.png"
     Image.fromarray(photograph[:64, :96]).save(src)

@@ -21,11 +21,15 @@ def preview(
     ),
     model: str | None = typer.Option(None, help="Name from `edgecolor models`, or a model file."),
     backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
-    temperature: float | None = typer.Option(None, help="Where it does not vary: as for colorize, like the next five."),
+    temperature: float | None = typer.Option(
+        None, help="Where it does not vary: as for colorize, like the next seven."
+    ),
     saturation: float | None = typer.Option(None),
     warmth: float = typer.Option(0.0),
     half_life: float | None = typer.Option(None),
     look_ahead: float = typer.Option(0.5),
+    views: int | None = typer.Option(None),
+    network_rate: float = typer.Option(4.0),
     working_size: int | None = typer.Option(None),
     reference: list[str] = typer.Option([], metavar="PICTURE[@TIME]", help="As for colorize, like the next two."),
     hint: list[str] = typer.Option([], metavar="X,Y,#RRGGBB[@TIME]"),
@@ -48,6 +52,8 @@ def preview(
         warmth=warmth,
         half_life=half_life,
         look_ahead=look_ahead,
+        views=views,
+        network_rate=network_rate,
         working_size=working_size,
     )
     time = None if at is None else parse_time(at, "--at")

@@ -11,10 +11,10 @@ from setuptools import find_packages, setup
 
 RUNTIME = [
     "numpy>=1.26",
-    "av>=14.2",
+    "av>=17.1",
     "opencv-python-headless>=4.10",
     "onnxruntime>=1.20",
-    "pillow>=10.3",
+    "pillow>=11.0",
     "typer>=0.15",
     "rich>=13",
 ]

@@ -3,14 +3,17 @@
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from edgecolor.deep_picture import deep_rgb, gray_codes, is_deep, write_deep_png
+from edgecolor.deep_picture import deep_rgb, gray_codes, gray_range, is_deep, write_deep_png
 from edgecolor.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
-from edgecolor.tiff_file import LAYOUT, write_tiff
+from edgecolor.exif import orientation_of, turned_upright, upright
+from edgecolor.tiff_file import LAYOUT, as_bytes, write_tiff
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 ONLY_READ = {".jp2": "JPEG2000", ".j2k": "JPEG2000", ".bmp": "BMP"}
@@ -20,8 +23,9 @@ SAVE_OPTIONS = {
     "WEBP": {"quality": 95, "method": 4},
 }
 OPAQUE = ("JPEG",)  # hold no transparency
+DESCRIPTIONS = ("exif", "xmp", "dpi")  # what a picture can do without
 DEEP = ("PNG", "TIFF")  # hold 16 bits a channel
-ORIENTATION, RESOLUTION = 0x0112, 0x011A  # EXIF tags
+RESOLUTION = 0x011A  # EXIF tag
 
 
 @dataclass
@@ -39,6 +43,21 @@ class Still:
 def is_image(path: str | os.PathLike) -> bool:
     """Whether the name is one of a still image that we read."""
     return Path(path).suffix.lower() in SUFFIXES | ONLY_READ
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what Pillow and OpenCV say of files on their own, on which no user can act."""
+    from cv2.utils import logging
+
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def written_name(path: Path) -> str:
@@ -61,8 +80,7 @@ def read_image(path: str | os.PathLike, deep: bool = False) -> Still:
     if path.is_dir():
         raise MediaError(f"{path} is a folder: give one file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of size and EXIF, that no user can act on
+        with quiet():
             return _decoded(path, deep)
     except UnidentifiedImageError as error:
         raise MediaError(
@@ -73,14 +91,14 @@ def read_image(path: str | os.PathLike, deep: bool = False) -> Still:
     except Image.DecompressionBombError as error:
         most = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
         raise UnsupportedMediaError(f"{path} has more than {most}, the most that is read: make it smaller") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # of damaged files Pillow raises of every kind
         raise MediaError(
             f"{path} cannot be decoded ({' '.join(str(error).split())}): it is damaged or cut off"
         ) from error
 
 
 def _decoded(path: Path, deep: bool) -> Still:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     # From memory: what Pillow 13.0 maps from a file, gray TIFF without compression, it turns wrongly.
     data, notes = path.read_bytes(), []
@@ -89,15 +107,16 @@ def _decoded(path: Path, deep: bool) -> Still:
             raise UnsupportedMediaError(f"{path} holds {image.n_frames} pictures: split it into single ones first")
         image.load()
         info = dict(image.info)
-        if image.format == "TIFF" and RESOLUTION not in image.tag_v2:
-            info.pop("dpi", None)  # Pillow's, 1 x 1
-        upright = ImageOps.exif_transpose(image)
-        exif = _exif_of_upright(image)
-        eight = _to_8_bit(upright)
+        if (image.format == "TIFF" and RESOLUTION not in image.tag_v2) or not _is_resolution(info.get("dpi")):
+            info.pop("dpi", None)  # without one, Pillow says 1 x 1
+        upright = turned_upright(image, orientation_of(image))
+        exif = _exif_of_upright(image, notes)
+        grays = gray_range(image)
+        eight = _to_8_bit(upright, grays)
         rgb, profile = _to_srgb(eight, info.get("icc_profile"))
         rgb = np.asarray(rgb)
         if deep and is_deep(image, data):
-            fine = deep_rgb(upright, data, np.asarray(eight.convert("RGB")))
+            fine = deep_rgb(upright, grays, data, np.asarray(eight.convert("RGB")))
             if fine is None or not _is_near(rgb, eight):
                 why = "this kind of it" if fine is None else "a picture with its color profile"
                 notes.append(f"{path.name} has more than 8 bits, and {why} is read in 8")
@@ -113,28 +132,41 @@ def _is_near(rgb: np.ndarray, plain) -> bool:
     return np.abs(rgb.astype(np.int16) - np.asarray(plain.convert("RGB"))).max(initial=0) <= 1
 
 
-def _exif_of_upright(image) -> bytes:
+def _is_resolution(dpi) -> bool:
+    try:
+        return len(dpi) == 2 and all(0 < float(value) < 1e6 for value in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return False
+
+
+def _exif_of_upright(image, notes: list[str]) -> bytes:
     """The EXIF block as it came, except that a turned picture's no longer asks to be turned; of a TIFF, all tags that
     say something of the picture."""
-    exif = image.getexif()
-    if image.format != "TIFF" and exif.get(ORIENTATION, 1) == 1 and "exif" in image.info:
-        return image.info["exif"]
-    for tag in LAYOUT if image.format == "TIFF" else (ORIENTATION,):
-        exif.pop(tag, None)
-    return exif.tobytes() if len(exif) else b""
+    if image.format != "TIFF":
+        return upright(image.info.get("exif") or b"")
+    try:
+        exif = image.getexif()
+        for tag in LAYOUT:
+            exif.pop(tag, None)
+        for tag, value in exif.items():
+            exif[tag] = as_bytes(value)
+        return exif.tobytes() if len(exif) else b""
+    except Exception as error:  # a tag of another type than it should have
+        notes.append(f"its descriptions cannot be read and are left out ({error})")
+        return b""
 
 
 def _has_alpha(image) -> bool:
     return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
-def _to_8_bit(image):
-    """Gray of 16 or 32 bit becomes 8 bit over its nominal range; every other mode is left alone."""
+def _to_8_bit(image, grays: tuple[float, float]):
+    """Gray of more than 8 bits becomes 8 bit over its nominal range; every other mode is left alone."""
     from PIL import Image
 
     if not image.mode.startswith(("I", "F")):
         return image
-    return Image.fromarray(gray_codes(image, 255).astype(np.uint8))
+    return Image.fromarray(gray_codes(image, grays, 255).astype(np.uint8))
 
 
 def _to_srgb(image, profile: bytes | None):
@@ -148,7 +180,7 @@ def _to_srgb(image, profile: bytes | None):
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         rgb = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError:  # a profile of another color space than the pixels: nothing to be understood from it
+    except (ImageCms.PyCMSError, OSError):  # damaged, or of another color space: nothing to be understood from it
         return plain.convert("RGB"), None
     return rgb, profile if mode == "RGB" else None
 
@@ -165,34 +197,47 @@ def write_image(path: Path, rgb: np.ndarray, still: Still) -> list[str]:
     if rgb.dtype == np.uint16 and kind not in DEEP:
         rgb = np.rint(rgb / np.float32(257)).astype(np.uint8)
         notes.append(f"{path.name} holds 8 bits, the source has more: write a .png or .tif to keep them")
-    options = SAVE_OPTIONS.get(kind, {}) | still.extra
-    if still.exif:
-        options["exif"] = still.exif
-    if still.icc_profile:
-        options["icc_profile"] = still.icc_profile
+    rgb, profile = _in_color_space(rgb, still.icc_profile)
+    if still.icc_profile and not profile:
+        notes.append(f"{path.name} is in sRGB: the source's color profile leads from its colors, and not to them")
+    alpha = None if kind in OPAQUE else still.alpha
+    if alpha is not None:
+        rgb = np.dstack([rgb, alpha.astype(rgb.dtype) * (np.iinfo(rgb.dtype).max // 255)])
+    found = {"exif": still.exif, "icc_profile": profile} | still.extra
+    options = SAVE_OPTIONS.get(kind, {}) | {name: value for name, value in found.items() if value}
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        _write(partial, kind, _pixels(rgb, still, kind), options)
-        _check_readable(partial, kind)
+        with quiet():
+            try:
+                _write(partial, kind, rgb, options)
+            except Exception as error:  # of descriptions that a format does not take, Pillow raises of every kind
+                plain = {name: value for name, value in options.items() if name not in DESCRIPTIONS}
+                if plain == options or (isinstance(error, OSError) and error.errno):  # the disk's
+                    raise
+                _write(partial, kind, rgb, plain)
+                notes.append(f"{path.name} is without the source's descriptions: {kind} does not take them ({error})")
+            _check_readable(partial, kind)
         os.replace(partial, path)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise MediaError(f"{path} cannot be written: {' '.join(str(error).split())}") from error
     finally:
         partial.unlink(missing_ok=True)
     return notes
 
 
-def _pixels(rgb: np.ndarray, still: Still, kind: str) -> np.ndarray:
-    """In the color space that the file says, with alpha where there is some and the format holds it."""
+def _in_color_space(rgb: np.ndarray, profile: bytes | None) -> tuple[np.ndarray, bytes | None]:
+    """From sRGB to that of the profile, and the profile; None: it stays sRGB."""
     from PIL import Image, ImageCms
 
-    if still.icc_profile and rgb.dtype == np.uint8:  # deep pictures are read with profiles of sRGB only
-        target = ImageCms.ImageCmsProfile(io.BytesIO(still.icc_profile))
+    if not profile or rgb.dtype != np.uint8:  # deep pictures are read with profiles of sRGB only
+        return rgb, profile
+    try:
+        target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         image = Image.fromarray(rgb)
-        rgb = np.asarray(ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB"))
-    if still.alpha is None or kind in OPAQUE:
-        return rgb
-    return np.dstack([rgb, still.alpha.astype(rgb.dtype) * (np.iinfo(rgb.dtype).max // 255)])
+        image = ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):  # a scanner's
+        return rgb, None
+    return np.asarray(image), profile
 
 
 def _write(path: Path, kind: str, pixels: np.ndarray, options: dict) -> None:
@@ -210,10 +255,11 @@ def _check_readable(path: Path, kind: str) -> None:
     """What cannot be read again is not to get its name. raises OSError"""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    try:
         with Image.open(path, formats=[kind]) as written:
             written.load()
+    except Image.DecompressionBombError:
+        pass  # it is as large as was asked for
 
 
 def check_transparency(path: Path, still: Still) -> None:

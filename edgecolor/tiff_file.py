@@ -13,12 +13,13 @@ EXIF_IFD, GPS_IFD, INTEROP_IFD = 34665, 34853, 40965  # directories that Exif ad
 XMP, ICC_PROFILE = 700, 34675
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, INCH = 282, 283, 296, 2
 DEFLATE, RGB, DIFFERENCES, UNASSOCIATED_ALPHA = 8, 2, 2, 2
-# What TIFF says of how the pixels lie in the file, true of this file alone, and what is carried over by itself:
-# resolution, XMP, ICC profile.
+# What TIFF says of how the pixels lie in the file, true of this file alone; what is carried over by itself: resolution,
+# XMP, ICC profile; and Photoshop's blocks of layers, thumbnails and the like, which show the source.
 LAYOUT = frozenset((
     254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 288, 289,
     290, 291, 292, 293, 296, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 338, 339,
-    340, 341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 559, XMP, ICC_PROFILE,
+    340, 341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 559, 34377, 37724, XMP,
+    ICC_PROFILE,
 ))  # fmt: skip
 STRIP = 1 << 18  # bytes before compression, about
 
@@ -78,10 +79,15 @@ def _descriptions(exif: bytes) -> dict:
 
     found = Image.Exif()
     found.load(exif)
-    described = {tag: value for tag, value in found.items() if tag not in LAYOUT}
+    described = {tag: as_bytes(value) for tag, value in found.items() if tag not in LAYOUT}
     for tag in (EXIF_IFD, GPS_IFD):
         if tag in described:
             described[tag] = dict(found.get_ifd(tag))
     if INTEROP_IFD in described.get(EXIF_IFD, {}):
         described[EXIF_IFD][INTEROP_IFD] = dict(found.get_ifd(INTEROP_IFD))
     return described
+
+
+def as_bytes(value):
+    """A text as it stood in the file, for Pillow, which reads every byte as Latin-1 and writes ASCII alone."""
+    return value if not isinstance(value, str) or value.isascii() else value.encode("latin-1", "replace")

@@ -147,7 +147,8 @@ def test_how_many_views_are_inside_is_the_models_or_the_users_choice(built, tmp_
         with_views(engine, 1) is engine and len(with_views(engine).views) == 2 and len(with_views(engine, 4).views) == 4
     )
     assert built(WEIGHTS / "ct2-tiny.onnx").info.views == 1 and built(WEIGHTS / "basic-lab.onnx").info.views == 1
-    assert built(WEIGHTS / "ct2-tiny.onnx", views=2).info.views == 2
+    forced = built(WEIGHTS / "ct2-tiny.onnx", views=2)
+    assert forced.info.views == 2 and with_views(open_backend(forced.path)).name == "tensorrt"
     with pytest.raises(ConfigError, match="basic-lab has no color tokens"):
         built(WEIGHTS / "basic-lab.onnx", views=2)
     with pytest.raises(ConfigError, match="--views of an engine is 1 or 2, got 3"):

@@ -17,7 +17,7 @@ LEVELS = {
     name: level
     for level, names in enumerate(
         (
-            ("frames", "config", "errors", "catalogue", "tiff_file", "deep_picture"),
+            ("frames", "config", "errors", "catalogue", "tiff_file", "deep_picture", "exif"),
             ("color",),
             ("stages", "motion", "manifest", "times"),
             ("chroma_gain", "mood"),

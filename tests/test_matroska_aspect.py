@@ -114,6 +114,12 @@ def test_odd_ratios_are_kept_exactly_and_sizes_stay_near(tmp_path, aspect):
     path = make_video(tmp_path / "a.mkv", **MKV, width=352, height=288, codec="ffv1")
     write_aspect(path, 0, aspect)
     assert aspects(path) == [aspect]
+    data = path.read_bytes()
+    shown = [re.search(name + rb"([\x81-\x84])", data) for name in (b"\x54\xb0", b"\x54\xba")]
+    width, height = (int.from_bytes(data[at.end() : at.end() + at[1][0] - 128], "big") for at in shown)
+    assert Fraction(width, height) == aspect * 352 / 288
+    if aspect.denominator < 100:  # others have no such ratio in numbers as small
+        assert abs(height - 288) < 12
 
 
 def test_what_is_not_built_as_ffmpeg_builds_it_stays_as_it_was(tmp_path):

@@ -109,12 +109,14 @@ class Views:
 
 
 def with_views(backend: Backend, count: int | None = None) -> Backend:
-    """The backend, to see that many views of each picture; None: as many as its manifest says.
+    """The backend, to see that many views of each picture; None: as many as it sees by itself, as engines may, or as
+    its manifest says.
 
-    raises  as Views, and ConfigError where the backend sees another number of them by itself, as engines may
+    raises  as Views, and ConfigError where the backend sees another number of them by itself
     """
-    count = backend.manifest.views if count is None else count
     inside = getattr(backend, "views_inside", 1)
+    if count is None:
+        count = inside if inside > 1 else backend.manifest.views
     if count == inside:
         return backend
     if inside > 1:

@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if status == INTERRUPTED:  # newer releases of typer return it, older ones raise
-        print("edgecolor: interrupted; nothing was written", file=sys.stderr)
+        print("edgecolor: interrupted; no unfinished file is left", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -1,4 +1,4 @@
-"""edgecolor colorize IN OUT: a video or a still image."""
+"""edgecolor colorize IN OUT: a video, a still image, or a folder of them."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,16 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Colorize a video or a picture; everything else in the file is kept.")(colorize)
+    app.command(help="Colorize a video, a picture, or a folder of them; everything else in a file is kept.")(colorize)
 
 
 def colorize(
-    src: Path = typer.Argument(metavar="IN", help="Video, or PNG, JPEG, TIFF, WebP, JPEG 2000, BMP picture."),
-    dst: Path = typer.Argument(metavar="OUT", help="File to write; its extension chooses the container."),
+    src: Path = typer.Argument(
+        metavar="IN", help="Video; PNG, JPEG, TIFF, WebP, JPEG 2000, BMP picture; or a folder of such."
+    ),
+    dst: Path = typer.Argument(
+        metavar="OUT", help="File to write, whose extension chooses the container; or a folder."
+    ),
     model: str | None = typer.Option(None, help="Name from `edgecolor models`, or a model file."),
     backend: str = typer.Option("auto", help="auto, or one from `edgecolor doctor`."),
     temperature: float | None = typer.Option(None, help="In (0, 1]: lower is more vivid. Default: the model's."),
@@ -55,7 +59,9 @@ def colorize(
     pix_fmt: str | None = typer.Option(
         None, help="Pixel format to encode, such as yuv444p; default: 4:2:0; ffv1, ProRes: the source's layout."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT if it exists."),
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Replace OUT if it exists; in a folder, what is there is left out otherwise."
+    ),
     compare: bool = typer.Option(False, "--compare", help="Write original and result side by side."),
     drop_unsupported: bool = typer.Option(
         False, "--drop-unsupported", help="Leave out streams that the container cannot carry, instead of refusing."
@@ -162,6 +168,9 @@ def _folder(src: Path, dst: Path, quiet: bool, opening: dict, of_picture: dict, 
             color(one, target, quiet, colorizer=colorizer, **options)
         except EdgeColorError as error:
             print(f"edgecolor: error: {error}", file=sys.stderr)
+            failed += 1
+        except Exception as error:  # a fault of ours, which is not to cost the night's work
+            print(f"edgecolor: error: {one}: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
             failed += 1
     if not quiet:
         there = len(files) - len(todo)

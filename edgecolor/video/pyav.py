@@ -1,4 +1,4 @@
-"""What differs between the releases of PyAV that the package runs with, 14.2 to 19."""
+"""What differs between the releases of PyAV that the package runs with, 17.1 to 19."""
 
 import av
 from av.sidedata.sidedata import SideData, Type
@@ -19,7 +19,7 @@ def _nameless_kind(kinds: type[Type], number: object) -> Type | None:
         return None
     kind = object.__new__(kinds)
     kind._name_, kind._value_ = f"KIND_{number}", number
-    return kind
+    return kinds._value2member_map_.setdefault(number, kind)
 
 
 # FFmpeg knows more kinds of side data than PyAV's list, such as Exif since 8.0. By itself PyAV raises ValueError then

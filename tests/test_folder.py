@@ -43,7 +43,7 @@ def test_everything_is_colored_as_it_would_be_alone_and_one_bad_file_stops_nothi
     out = tmp_path / "new" / "colored"
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.JPG", "c.png", "d.mp4", "e.mkv"]
-    assert done.stdout.splitlines()[-1] == f"5 files of {album} are colored"
+    assert done.stdout.splitlines()[-1] == f"5 of 6 files of {album} are colored"
     errors = [line for line in done.stderr.splitlines() if line.startswith("edgecolor: error: ")]
     assert "f.tif is not a PNG" in errors[0] and errors[1].endswith(
         f"1 of 6 files of {album} were not colored: see above"
@@ -66,7 +66,7 @@ def test_what_is_there_stays_and_the_rest_is_colored(tmp_path, album):
     done = edgecolor(album, out)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == (
-        f"4 files of {album} are colored, 1 were there already (--overwrite replaces them)"
+        f"4 of 5 files of {album} are colored; already there: 1 (--overwrite colors them again)"
     )
     assert (out / "a.png").read_bytes() == b"precious"
     done = edgecolor(album, out, "--overwrite", "--quiet")

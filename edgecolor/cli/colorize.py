@@ -174,7 +174,7 @@ def _folder(src: Path, dst: Path, quiet: bool, opening: dict, of_picture: dict, 
             failed += 1
     if not quiet:
         there = len(files) - len(todo)
-        left = f", {there} were there already (--overwrite replaces them)" if there else ""
-        print(f"{len(todo) - failed} files of {src} are colored{left}")
+        left = f"; already there: {there} (--overwrite colors them again)" if there else ""
+        print(f"{len(todo) - failed} of {len(files)} files of {src} are colored{left}")
     if failed:
         raise MediaError(f"{failed} of {len(files)} files of {src} were not colored: see above")

@@ -48,16 +48,17 @@ def is_image(path: str | os.PathLike) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what Pillow and OpenCV say of files on their own, on which no user can act."""
-    from cv2.utils import logging
+    import cv2
 
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    log = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # where OpenCV 4 and 5 have it
+    level = log.getLogLevel()
+    log.setLogLevel(0)  # silent
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.setLogLevel(level)
+        log.setLogLevel(level)
 
 
 def written_name(path: Path) -> str:

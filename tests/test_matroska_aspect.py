@@ -20,7 +20,7 @@ CHAPTERS = [{"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000), "m
 def aspects(path):
     """Of every video track."""
     with av.open(str(path)) as container:
-        return [stream.sample_aspect_ratio for stream in container.streams.video]
+        return [stream.sample_aspect_ratio or None for stream in container.streams.video]  # or 0 / 1 in PyAV 19
 
 
 def entries(path):

@@ -26,7 +26,7 @@ def turned_upright(image, orientation: int):
     return image if turn is None else image.transpose(turn)
 
 
-def upright(block: bytes) -> bytes:
+def upright_block(block: bytes) -> bytes:
     """A block as JPEG files have it, byte for byte, but that its first directory no longer asks to be turned."""
     begin = len(HEAD) if block.startswith(HEAD) else 0
     order = {b"II": "little", b"MM": "big"}.get(block[begin : begin + 2])

@@ -4,7 +4,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecolor.deep_picture import deep_rgb, gray_codes, gray_range, is_deep, write_deep_png
 from edgecolor.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
-from edgecolor.exif import orientation_of, turned_upright, upright
+from edgecolor.exif import orientation_of, turned_upright, upright_block
 from edgecolor.tiff_file import LAYOUT, as_bytes, write_tiff
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
@@ -144,7 +144,7 @@ def _exif_of_upright(image, notes: list[str]) -> bytes:
     """The EXIF block as it came, except that a turned picture's no longer asks to be turned; of a TIFF, all tags that
     say something of the picture."""
     if image.format != "TIFF":
-        return upright(image.info.get("exif") or b"")
+        return upright_block(image.info.get("exif") or b"")
     try:
         exif = image.getexif()
         for tag in LAYOUT:
@@ -256,11 +256,9 @@ def _check_readable(path: Path, kind: str) -> None:
     """What cannot be read again is not to get its name. raises OSError"""
     from PIL import Image
 
-    try:
-        with Image.open(path, formats=[kind]) as written:
-            written.load()
-    except Image.DecompressionBombError:
-        pass  # it is as large as was asked for
+    # Beside its source, for --compare, a picture may be larger than what Pillow opens: then it is not looked at.
+    with suppress(Image.DecompressionBombError), Image.open(path, formats=[kind]) as written:
+        written.load()
 
 
 def check_transparency(path: Path, still: Still) -> None:

@@ -155,3 +155,10 @@ def test_the_bits_of_jpeg_2000_are_read_where_they_stand(tmp_path, photograph):
         (tmp_path / "in.jp2").write_bytes(data[:box] + other + data[box:])
         still = read_image(tmp_path / "in.jp2", deep=True)
         assert still.rgb.dtype == (np.uint16 if bits == 16 else np.uint8) and not still.notes
+
+
+def test_a_picture_beside_its_source_may_be_larger_than_what_is_read(tmp_path, photograph, colorizer, monkeypatch):
+    Image.fromarray(photograph).save(tmp_path / "in.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photograph.shape[0] * photograph.shape[1] * 3 // 4)
+    colorize_image_file(tmp_path / "in.png", tmp_path / "out.png", colorizer=colorizer, compare=True)
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (256, 768, 3)

@@ -122,8 +122,7 @@ def colorize(
 def _picture(src: Path, dst: Path, quiet: bool, **options) -> None:
     from edgecolor.colorize import colorize_image_file
 
-    for line in colorize_image_file(src, dst, **options):
-        print(f"edgecolor: warning: {line}", file=sys.stderr)
+    _warn(colorize_image_file(src, dst, **options))
     if not quiet:
         print(f"wrote {dst}")
 
@@ -140,11 +139,15 @@ def _video(src: Path, dst: Path, quiet: bool, **options) -> None:
     cv2.setNumThreads(max(1, usable_cores() // 2))
     with FrameProgress(src.name, quiet=quiet) as progress:
         report = colorize_video(src, dst, progress=progress, **options)
-    for line in report.warnings:
-        print(f"edgecolor: warning: {line}", file=sys.stderr)
+    _warn(report.warnings)
     if not quiet:
         rate = f"{report.frames} frames, {report.frames_per_second:.1f} fps"
         print(f"wrote {dst}: {rate}, {report.scene_cuts} scene cuts, {report.model} in {report.backend}")
+
+
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        print(f"edgecolor: warning: {line}", file=sys.stderr)
 
 
 def _folder(src: Path, dst: Path, quiet: bool, opening: dict, of_picture: dict, of_video: dict) -> None:
